@@ -13,7 +13,6 @@ use super::standing::Wanted;
 use super::wait_queue::WaitQueue;
 use crate::admission::registry::EndpointMode;
 use crate::algorithm::balance::{EjectionChange, EjectionRecord, Judged};
-use crate::ground::chance;
 use crate::ground::error::InvalidConfig;
 use crate::ground::settings::Settings;
 use crate::ground::sync::atomic::{AtomicU64, Ordering};
@@ -32,9 +31,9 @@ pub(crate) struct Balancer {
     pub(super) queue: WaitQueue,
     /// The ejections of the members, in the order of the set. The lock is for changes of the set and of its health; calls do not take
     /// it, except for the one that compares the endpoints when an interval is over.
-    records: Mutex<Vec<EjectionRecord>>,
+    pub(super) records: Mutex<Vec<EjectionRecord>>,
     /// When the endpoints are compared next, in nanoseconds.
-    next_sweep: AtomicU64,
+    pub(super) next_sweep: AtomicU64,
     readiness_limit: ReadinessLimit,
     /// The task that follows a stream of sets.
     discovery_task: Mutex<Option<DiscoveryTask>>,
@@ -171,13 +170,13 @@ impl Balancer {
     }
 
     /// Replaces the set. Call it with `records` locked, and drop the former set without the lock.
-    fn publish(&self, set: EndpointSet) -> Arc<EndpointSet> {
+    pub(super) fn publish(&self, set: EndpointSet) -> Arc<EndpointSet> {
         set.mark_panics();
         self.set.swap(Arc::new(set))
     }
 
     /// Gives free permits to waiting calls, and lets them look at the endpoints again.
-    fn serve_all(&self) {
+    pub(super) fn serve_all(&self) {
         if self.queue.len() > 0 {
             self.queue.serve_all(&self.set.load(), time::now());
         }
@@ -220,42 +219,6 @@ impl Balancer {
         };
         // It ends now, without the lock.
         drop(superseded);
-    }
-
-    /// Compares the endpoints, if the interval is over: ejects outliers, and restores those whose ejection is over.
-    #[inline]
-    pub(super) fn sweep_if_due(&self, now: Instant) {
-        let due = self.next_sweep.load(Ordering::Relaxed);
-        if now.as_nanos() >= due {
-            self.sweep(due, now);
-        }
-    }
-
-    #[cold]
-    fn sweep(&self, due: u64, now: Instant) {
-        let settings = self.settings.read(BalanceConfig::choice);
-        let next = (now + settings.interval).as_nanos();
-        if self.next_sweep.compare_exchange(due, next, Ordering::Relaxed, Ordering::Relaxed).is_err() {
-            return;
-        }
-        let mut records = lock(&self.records);
-        let set = self.set.load();
-        let mut judged: Vec<_> = set
-            .members
-            .iter()
-            .zip(records.iter())
-            .map(|(member, record)| Judged { record: *record, counts: member.state.counter.take() })
-            .collect();
-        let changes = settings.outliers.sweep(now, &mut judged, chance::sample);
-        *records = judged.into_iter().map(|judged| judged.record).collect();
-        apply(&changes, &set.members, now);
-        let replaced = (!changes.is_empty()).then(|| self.publish(set.judged(&settings)));
-        drop(set);
-        drop(records);
-        if replaced.is_some() {
-            drop(replaced);
-            self.serve_all();
-        }
     }
 
     /// Applies the settings in force to all endpoints. They may wake tasks: call it without holding a lock.
@@ -304,7 +267,7 @@ fn look_at_breakers(members: &[Member]) -> bool {
 }
 
 /// Makes changes of the records visible to calls.
-fn apply(changes: &[EjectionChange], members: &[Member], now: Instant) {
+pub(super) fn apply(changes: &[EjectionChange], members: &[Member], now: Instant) {
     for change in changes {
         match change {
             EjectionChange::Ejected(i, _) => {

@@ -191,3 +191,44 @@ impl<S> fmt::Debug for EndpointClient<S> {
         f.debug_struct("EndpointClient").field("address", &self.address()).finish_non_exhaustive()
     }
 }
+
+#[cfg(all(test, not(seawall_loom)))]
+mod tests {
+    use super::*;
+    use crate::balance::{BalanceConfig, BalanceLayer};
+
+    #[derive(Clone)]
+    struct Echo;
+
+    impl Service<u32> for Echo {
+        type Response = u32;
+        type Error = ();
+        type Future = std::future::Ready<Result<u32, ()>>;
+
+        fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), ()>> {
+            Poll::Ready(Ok(()))
+        }
+
+        fn call(&mut self, request: u32) -> Self::Future {
+            std::future::ready(Ok(request))
+        }
+    }
+
+    #[tokio::test]
+    async fn client_that_is_not_ready_can_be_called() {
+        let layer = BalanceLayer::new(BalanceConfig::default()).expect("a valid config");
+        let handle = layer.with_endpoints([Endpoint::new("a")]).expect("a valid set").handle();
+        let set = handle.balancer().set.load();
+        let connect: Arc<Connect<Echo>> = Arc::new(|_: &Endpoint| Echo);
+        let client = Arc::new(EndpointClient::new(set.get(0).expect("a member"), &connect));
+        client.is_claimed.store(true, Ordering::Release);
+        let mut cx = Context::from_waker(futures::task::noop_waker_ref());
+        let mut for_call = client.for_call();
+        assert!(Service::<u32>::poll_ready(&mut for_call, &mut cx).is_pending());
+        assert_eq!(for_call.call(7).await, Ok(7));
+        assert!(client.made.get().is_none(), "the claim is that of another call");
+        drop(Claim(&client));
+        assert!(Service::<u32>::poll_ready(&mut for_call, &mut cx).is_ready());
+        assert!(client.made.get().is_some());
+    }
+}

@@ -10,8 +10,9 @@
 //!
 //! # How it chooses
 //! 1. **The tier.** Tier 0 gets all calls while it is healthy and has free permits; then the next tier joins
-//!    ([`TierConfig`]). Unhealthy are endpoints that are ejected, draining or isolated, or whose breaker is open or half-open. A tier
-//!    without a healthy endpoint gets no calls but the probes of its half-open breakers. A standby is an endpoint in tier 1.
+//!    ([`TierConfig`]). An endpoint is unhealthy if it is ejected, draining or isolated, or if its breaker is open or half-open. While
+//!    a later tier carries the calls of a tier without healthy endpoints, that gets only the probes of its half-open breakers. A standby
+//!    is an endpoint in tier 1.
 //! 2. **The endpoint**, among those of the tier that are usable: not ejected, breaker not open, a permit free. Two are drawn by weight,
 //!    and the better one is taken. An endpoint with few calls in flight beats one with many; of two with few, the one whose calls cost
 //!    less wins. A failure costs as much as ten successes, so an endpoint that fails fast attracts no calls.
@@ -161,6 +162,7 @@ mod permit;
 mod pick;
 mod service;
 mod standing;
+mod sweep;
 mod wait_queue;
 mod waiter;
 mod waiting_call;

@@ -97,7 +97,7 @@ async fn half_open_endpoint_of_a_tier_without_a_share_gets_probes() {
 /// A half-open breaker refuses calls with less time than an answer may take. Its endpoint has most of the weight, so that it is chosen
 /// first. The endpoint after it in the set is a standby by hand.
 #[tokio::test(start_paused = true)]
-async fn refusal_by_a_half_open_breaker_chooses_again_by_load_and_tier() {
+async fn half_open_refusal_chooses_again_by_load_and_tier() {
     seawall::seed(1);
     let servers = Servers::answering(5, MS);
     let mut config = opens_at_once();

@@ -156,7 +156,7 @@ async fn connect_that_changes_the_set_runs_once_for_each_endpoint() {
     let layer = servers.layer(BalanceConfig::default());
     let handle = layer.handle();
     let made = Arc::new(Mutex::new(Vec::new()));
-    let own: Arc<Mutex<Option<(BalanceHandle, Balance<Client>)>>> = Arc::default();
+    let own = Arc::new(Mutex::new(None::<(BalanceHandle, Balance<Client>)>));
     let (clients, record, nested) = (servers.clone(), Arc::clone(&made), Arc::clone(&own));
     handle.set_endpoints([Endpoint::new("0")]).unwrap();
     let service = layer.service(move |endpoint: &Endpoint| {

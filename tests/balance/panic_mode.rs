@@ -76,7 +76,7 @@ async fn waiting_calls_get_ejected_endpoints_in_a_panic() {
 
 /// The first tier is down and panics. The second one has enough healthy endpoints, so its ejected one stays without calls.
 #[tokio::test(start_paused = true)]
-async fn panic_of_another_tier_gives_waiting_calls_no_ejected_endpoint() {
+async fn panic_of_another_tier_keeps_ejected_endpoints_idle() {
     let (servers, handle, service) = first_of_six_is_ejected().await;
     let tiers = servers.endpoints().into_iter().zip([1, 1, 1, 1, 1, 0]);
     handle.set_endpoints(tiers.map(|(endpoint, tier)| endpoint.with_tier(tier))).unwrap();

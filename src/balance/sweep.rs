@@ -1,0 +1,47 @@
+//! The comparison of the endpoints at the end of each interval.
+
+use super::balancer::{Balancer, apply};
+use super::config::BalanceConfig;
+use crate::algorithm::balance::Judged;
+use crate::ground::chance;
+use crate::ground::sync::atomic::Ordering;
+use crate::ground::sync::lock;
+use crate::ground::time::Instant;
+
+impl Balancer {
+    /// Compares the endpoints, if the interval is over: ejects outliers, and restores those whose ejection is over.
+    #[inline]
+    pub(super) fn sweep_if_due(&self, now: Instant) {
+        let due = self.next_sweep.load(Ordering::Relaxed);
+        if now.as_nanos() >= due {
+            self.sweep(due, now);
+        }
+    }
+
+    #[cold]
+    fn sweep(&self, due: u64, now: Instant) {
+        let settings = self.settings.read(BalanceConfig::choice);
+        let next = (now + settings.interval).as_nanos();
+        if self.next_sweep.compare_exchange(due, next, Ordering::Relaxed, Ordering::Relaxed).is_err() {
+            return;
+        }
+        let mut records = lock(&self.records);
+        let set = self.set.load();
+        let mut judged: Vec<_> = set
+            .members
+            .iter()
+            .zip(records.iter())
+            .map(|(member, record)| Judged { record: *record, counts: member.state.counter.take() })
+            .collect();
+        let changes = settings.outliers.sweep(now, &mut judged, chance::sample);
+        *records = judged.into_iter().map(|judged| judged.record).collect();
+        apply(&changes, &set.members, now);
+        let replaced = (!changes.is_empty()).then(|| self.publish(set.judged(&settings)));
+        drop(set);
+        drop(records);
+        if replaced.is_some() {
+            drop(replaced);
+            self.serve_all();
+        }
+    }
+}
