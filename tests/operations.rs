@@ -94,7 +94,7 @@ fn heading(config: &str) -> Option<&'static str> {
         "ChaosConfig" => "## Chaos",
         "FallbackConfig" => "## Fallback",
         "BalanceConfig" | "SlowStartConfig" | "EjectionConfig" | "TierConfig" | "DnsConfig" => "## Balance",
-        "ClientConfig" | "ServerConfig" | "PropagationConfig" => "## Stacks and propagation",
+        "ClientConfig" | "BalancedClientConfig" | "ServerConfig" | "PropagationConfig" => "## Stacks and propagation",
         _ => return None,
     })
 }

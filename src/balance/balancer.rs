@@ -93,7 +93,7 @@ impl Balancer {
             let (state, record) = match known.get(endpoint.key()) {
                 Some((member, record)) => (Arc::clone(&member.state), *record),
                 None => {
-                    let state = self.new_endpoint(&config)?;
+                    let state = self.new_endpoint(&endpoint, &config)?;
                     if !known.is_empty() {
                         state.warm_up(now);
                     }
@@ -128,9 +128,13 @@ impl Balancer {
         Ok(())
     }
 
-    fn new_endpoint(self: &Arc<Self>, config: &BalanceConfig) -> Result<Arc<EndpointState>, InvalidConfig> {
+    fn new_endpoint(
+        self: &Arc<Self>,
+        endpoint: &Endpoint,
+        config: &BalanceConfig,
+    ) -> Result<Arc<EndpointState>, InvalidConfig> {
         self.common.waiting_calls.get_or_init(|| Arc::downgrade(self) as _);
-        let state = EndpointState::new(config, &self.readiness_limit, &self.common)?;
+        let state = EndpointState::new(endpoint.shared_key(), config, &self.readiness_limit, &self.common)?;
         let balancer = Arc::downgrade(self);
         state.breaker.on_change(move || {
             if let Some(balancer) = Weak::upgrade(&balancer) {

@@ -69,6 +69,10 @@ impl Endpoint {
         &self.key
     }
 
+    pub(super) fn shared_key(&self) -> Arc<str> {
+        Arc::clone(&self.key)
+    }
+
     /// The address.
     pub fn address(&self) -> &str {
         &self.address

@@ -35,10 +35,12 @@ pub(super) struct EndpointState {
     pub(super) failed_client: AtomicU64,
     /// The calls since the last comparison of the set.
     pub(super) counter: CallCounter,
+    pub(super) key: Arc<str>,
 }
 
 impl EndpointState {
     pub(super) fn new(
+        key: Arc<str>,
         config: &BalanceConfig,
         readiness_limit: &ReadinessLimit,
         common: &Arc<SetState>,
@@ -52,6 +54,7 @@ impl EndpointState {
             common: Arc::clone(common),
             failed_client: AtomicU64::new(0),
             counter: CallCounter::new(),
+            key,
         })
     }
 

@@ -17,6 +17,7 @@ use crate::ground::time;
 use crate::ground::verdict::{self, AtResponse, Classify};
 use crate::layers::call::inner::reject;
 use crate::layers::circuit_breaker::{self, Ticket};
+use crate::layers::retry::report;
 use crate::telemetry::Unreported;
 
 /// A call of an endpoint, or its refusal.
@@ -71,6 +72,7 @@ where
         let Place { permit, ticket, bound, .. } = place;
         let (endpoint, client_id) = (permit.endpoint(), client.id);
         scope::note_endpoint(endpoint.id);
+        report::note_endpoint(&endpoint.key);
         let future = endpoint.breaker.call(ticket, client, request, classifier.clone());
         Self::Running { future, client_id, endpoint_call: Some(EndpointCall::new(permit, bound)) }
     }

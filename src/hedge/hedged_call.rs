@@ -202,6 +202,7 @@ impl<S, K, T> HedgedCall<S, K, T> {
                 stopped,
                 verdicts: earlier.as_mut().map(|earlier| std::mem::take(&mut earlier.verdicts)).unwrap_or_default(),
                 elapsed: time::now().since(self.deadline.start()),
+                endpoints: Vec::new(),
             });
         }
         // The failure is of no use any more, and holds what is left of a response.

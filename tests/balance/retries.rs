@@ -19,9 +19,14 @@ async fn retry_goes_to_another_endpoint() {
         [0, 1, 2].into_iter().for_each(|server| servers.set(server, Behaviour::Fails(MS)));
         let service = retry(4).layer(servers.service(&servers.layer(BalanceConfig::default())));
         let (result, report) = report(service.oneshot(0)).await;
-        let attempts = report.unwrap().attempts;
+        let report = report.unwrap();
+        let attempts = report.attempts;
         assert_eq!(result.unwrap(), 3);
         let calls = servers.calls();
+        assert_eq!(report.endpoints.len(), attempts as usize);
+        assert_eq!(report.endpoints.last().map(|key| &**key), Some("3"), "the one that answered");
+        let tried = |server: usize| report.endpoints.iter().filter(|key| ***key == *server.to_string()).count();
+        assert!((0..4).all(|server| tried(server) == calls[server]), "{:?} {calls:?}", report.endpoints);
         assert!(calls.iter().all(|calls| *calls <= 1), "{calls:?}");
         assert_eq!(calls.iter().sum::<usize>(), attempts as usize);
     }
@@ -48,4 +53,18 @@ async fn concurrent_calls_have_their_own_lists() {
     for call in calls {
         call.await.unwrap().expect("the second attempt is at a good endpoint");
     }
+}
+
+/// A report is requested for as many calls as its future makes, and stays bounded.
+#[tokio::test(start_paused = true)]
+async fn report_of_endless_calls_lists_few_endpoints() {
+    let servers = Servers::answering(1, MS);
+    let service = retry(3).layer(servers.service(&servers.layer(BalanceConfig::default())));
+    let ((), report) = report(async {
+        for _ in 0..100 {
+            service.clone().oneshot(0).await.unwrap();
+        }
+    })
+    .await;
+    assert_eq!(report.unwrap().endpoints.len(), 64);
 }

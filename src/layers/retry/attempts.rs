@@ -190,6 +190,7 @@ impl<S, K, T> Attempts<S, K, T> {
                     .map(|earlier| std::mem::take(&mut earlier.verdicts))
                     .unwrap_or_default(),
                 elapsed: time::now().since(self.deadline.start()),
+                endpoints: Vec::new(),
             });
         }
     }

@@ -89,11 +89,20 @@ pub struct Report {
     pub verdicts: Vec<Verdict>,
     /// How long the call took, waits included.
     pub elapsed: Duration,
+    /// The keys of the endpoints that the [balancers](crate::balance) inside have chosen, one for each attempt that was sent, in order.
+    /// Empty without a balancer. At most the first 64 of all calls in the future.
+    pub endpoints: Vec<Arc<str>>,
 }
 
 /// Where the report of the current call is stored.
 #[derive(Debug, Default)]
-struct ReportSlot(Mutex<Option<Report>>);
+struct ReportSlot {
+    report: Mutex<Option<Report>>,
+    endpoints: Mutex<Vec<Arc<str>>>,
+}
+
+/// How many endpoints a report lists: a future may make any number of calls.
+const MAX_ENDPOINTS: usize = 64;
 
 /// Whether a report of the current call was requested.
 #[inline]
@@ -104,7 +113,25 @@ pub(crate) fn is_requested() -> bool {
 /// Stores the report. The outermost layer reports last, so its report is the one that is kept.
 pub(crate) fn publish(report: Report) {
     if let Some(slot) = attachment::attached::<ReportSlot>(Slot::Report) {
-        *lock(&slot.0) = Some(report);
+        *lock(&slot.report) = Some(report);
+    }
+}
+
+/// Notes the endpoint to which an attempt is sent, if a report was requested.
+#[inline]
+pub(crate) fn note_endpoint(key: &Arc<str>) {
+    if is_requested() {
+        keep_endpoint(key);
+    }
+}
+
+#[cold]
+fn keep_endpoint(key: &Arc<str>) {
+    if let Some(slot) = attachment::attached::<ReportSlot>(Slot::Report) {
+        let mut endpoints = lock(&slot.endpoints);
+        if endpoints.len() < MAX_ENDPOINTS {
+            endpoints.push(Arc::clone(key));
+        }
     }
 }
 
@@ -150,7 +177,8 @@ impl<F: Future> Future for Reported<F> {
             let _attached = attachment::attach(Slot::Report, Some(this.slot));
             ready!(this.future.poll(cx))
         };
-        let report = lock(&this.slot.0).take();
-        Poll::Ready((output, report))
+        let endpoints = std::mem::take(&mut *lock(&this.slot.endpoints));
+        let report = lock(&this.slot.report).take();
+        Poll::Ready((output, report.map(|report| Report { endpoints, ..report })))
     }
 }
