@@ -56,7 +56,13 @@ impl EndpointCall {
         }
     }
 
-    /// The call was dropped before its response. `answer` is as in [`answered`](Self::answered).
+    /// The call has ended while the client was not ready. The breaker has not measured that, because nothing was sent. Here the wait
+    /// counts as the endpoint's own: there are other endpoints, and calls should go to those.
+    pub(super) fn client_was_unready(&mut self, now: Instant) {
+        self.took = Some(now.since(self.since));
+    }
+
+    /// The call was dropped before its response. `answer` is as in [`answered`](Self::answered), and `None` if the client was not ready.
     pub(super) fn given_up(mut self, answer: Option<(Duration, Instant)>) {
         let now = answer.map_or_else(time::now, |(_, now)| now);
         // Cut by an outer layer at the deadline.

@@ -94,6 +94,7 @@ where
                 StateProj::Running { mut future, client_id, endpoint_call: slot } => {
                     let Some(endpoint_call) = slot.as_mut() else { return Poll::Pending };
                     endpoint_call.polled();
+                    let was_unready = future.is_client_unready();
                     let (result, answer) = scope::noting_answer(|| future.as_mut().poll(cx));
                     let result = ready!(result);
                     let now = endpoint_call.answered(answer);
@@ -110,6 +111,8 @@ where
                         Err(error) => {
                             if future.is_client_unusable() {
                                 endpoint_call.client_failed(*client_id);
+                            } else if was_unready {
+                                endpoint_call.client_was_unready(now);
                             }
                             let verdict = verdict::judge::<S::Response>(&*this.classifier, Err(&error));
                             endpoint_call.end(verdict, now);
@@ -150,11 +153,12 @@ fn refuse(refusal: Unreported) -> BoxError {
 impl<S, Req, F, C> PinnedDrop for ResponseFuture<S, Req, F, C> {
     fn drop(self: Pin<&mut Self>) {
         let mut this = self.project();
-        let StateProj::Running { endpoint_call, .. } = this.state.as_mut().project() else { return };
+        let StateProj::Running { future, endpoint_call, .. } = this.state.as_mut().project() else { return };
         let Some(endpoint_call) = endpoint_call.take() else { return };
+        let is_unready = future.is_client_unready();
         // The breaker measures the call when it is dropped.
         let ((), answer) = scope::noting_answer(|| this.state.set(State::Over));
-        endpoint_call.given_up(answer);
+        endpoint_call.given_up(answer.filter(|_| !is_unready));
     }
 }
 

@@ -16,6 +16,7 @@ mod over_http;
 mod panic_mode;
 mod refusals;
 mod retries;
+mod unready;
 mod waiting;
 
 use std::sync::Arc;

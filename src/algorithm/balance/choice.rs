@@ -103,7 +103,10 @@ pub(crate) fn choose<'a>(
         pool.search(Eligibility::Attempted, but, &mut chance)
     };
     let Some(second) = second else { return Some(first.endpoint) };
-    let better = if second.beats(&first, set, now) { second.endpoint } else { first.endpoint };
+    // The first has been drawn with its warmth. The second may be the only other one, and would start with half of the calls.
+    let warmth = second.candidate.warmth;
+    let is_better = second.beats(&first, set, now) && (warmth >= 1.0 || chance() < warmth);
+    let better = if is_better { second.endpoint } else { first.endpoint };
     // One of the two is enough, and the first is drawn by weight.
     set.observe(first.load);
     Some(better)

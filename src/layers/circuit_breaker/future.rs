@@ -33,6 +33,11 @@ impl<S, Req, F, C> ResponseFuture<S, Req, F, C> {
         Self { call, timer: Timer::new(), ticket: Some(ticket), woken: Woken::new(), classifier }
     }
 
+    /// Whether the call still waits for the client to become ready.
+    pub(crate) fn is_client_unready(&self) -> bool {
+        self.call.is_waiting()
+    }
+
     /// Whether the call has ended because the client's `poll_ready` failed.
     pub(crate) fn is_client_unusable(&self) -> bool {
         self.call.is_unusable()

@@ -1,0 +1,104 @@
+//! Endpoints whose clients do not become ready, and new ones that are quicker than the others.
+
+use seawall::balance::SlowStartConfig;
+use seawall::deadline::DeadlineLayer;
+use tower::Layer;
+
+use super::*;
+
+/// A client that may never be ready. It answers with whether it is.
+#[derive(Clone)]
+struct Sometimes {
+    is_ready: bool,
+    latency: Duration,
+}
+
+impl Service<u32> for Sometimes {
+    type Response = usize;
+    type Error = BoxError;
+    type Future = BoxFuture<'static, Result<usize, BoxError>>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
+        if self.is_ready { Poll::Ready(Ok(())) } else { Poll::Pending }
+    }
+
+    fn call(&mut self, _: u32) -> Self::Future {
+        let latency = self.latency;
+        Box::pin(async move {
+            sleep(latency).await;
+            Ok(1)
+        })
+    }
+}
+
+fn good_and_unready(latency: Duration, max_hold: Duration) -> Balance<Sometimes> {
+    let mut config = BalanceConfig::default();
+    config.circuit_breaker.max_hold = max_hold;
+    let layer = BalanceLayer::new(config).unwrap().with_endpoints(["good", "unready"].map(Endpoint::new)).unwrap();
+    layer.service(move |endpoint| Sometimes { is_ready: endpoint.key() == "good", latency })
+}
+
+/// The share of calls that fail in half a minute, after the first few seconds.
+async fn failed<S>(service: S, callers: usize) -> f64
+where
+    S: Service<u32, Response = usize, Error = BoxError, Future: Send> + Clone + Send + 'static,
+{
+    let start = Instant::now();
+    let caller = |_| {
+        let service = service.clone();
+        tokio::spawn(async move {
+            let (mut all, mut failed) = (0, 0);
+            while start.elapsed() < 33 * SECOND {
+                let began = start.elapsed();
+                let result = service.clone().oneshot(0).await;
+                if began > 3 * SECOND {
+                    all += 1;
+                    failed += usize::from(result.is_err());
+                }
+                sleep(10 * MS).await;
+            }
+            (all, failed)
+        })
+    };
+    let callers: Vec<_> = (0..callers).map(caller).collect();
+    let (mut all, mut failures) = (0, 0);
+    for caller in callers {
+        let (calls, failed) = caller.await.unwrap();
+        all += calls;
+        failures += failed;
+    }
+    failures as f64 / all as f64
+}
+
+/// Whether an outer deadline drops the call or the layer's own bound ends it.
+#[tokio::test(start_paused = true)]
+async fn endpoint_whose_client_is_never_ready_gets_few_calls() {
+    for callers in [1, 8] {
+        for latency in [Duration::ZERO, 10 * MS] {
+            let balance = good_and_unready(latency, 30 * SECOND);
+            let bounded = DeadlineLayer::new(300 * MS).unwrap().layer(balance);
+            let dropped = failed(bounded, callers).await;
+            let cut = failed(good_and_unready(latency, 300 * MS), callers).await;
+            assert!(dropped < 0.02 && cut < 0.02, "{callers} callers, {latency:?}: {dropped}, {cut}");
+        }
+    }
+}
+
+/// A new endpoint that is quicker than the others gets its calls as slowly as any other.
+#[tokio::test(start_paused = true)]
+async fn quicker_endpoint_starts_slowly_too() {
+    for (endpoints, most) in [(2, 0.35), (5, 0.12)] {
+        let servers = Servers::answering(endpoints, 30 * MS);
+        let slow_start = SlowStartConfig { window: 100 * SECOND, ..SlowStartConfig::default() };
+        let layer = BalanceLayer::new(BalanceConfig { slow_start, ..BalanceConfig::default() }).unwrap();
+        let layer = layer.with_endpoints(servers.endpoints()[1..].to_vec()).unwrap();
+        let service = servers.service(&layer);
+        load(service.clone(), 100, 2 * SECOND).await;
+        servers.set(0, Behaviour::Answers(5 * MS));
+        layer.handle().set_endpoints(servers.endpoints()).unwrap();
+        let results = load(service, 100, 5 * SECOND).await;
+        let new = results.iter().filter(|(_, _, result)| *result.as_ref().unwrap() == 0).count();
+        let share = new as f64 / results.len() as f64;
+        assert!((0.01..most).contains(&share), "{endpoints} endpoints: {share} of the calls");
+    }
+}
