@@ -9,6 +9,7 @@
 //! | [`circuit_breaker`] | stops calls to a dependency that fails, hangs or is slow, and probes it with few calls |
 //! | [`bulkhead`] | bounds the calls in flight to one dependency, and the time that others queue |
 //! | [`rate_limit`] | bounds the calls per time; a call starts at once, after a bounded wait, or is refused |
+//! | [`quarantine`] | refuses requests that were lost on several endpoints, and may crash every instance that gets them |
 //! | [`fallback`] | answers in place of a service that refused or failed: another service, a closure or a value |
 //! | [`chaos`] | injects faults on purpose, for tests and drills |
 //! | [`balance`] | one service over several endpoints of a dependency: chooses, ejects and fails over |
@@ -146,6 +147,7 @@ pub mod hedge;
 mod layers;
 #[cfg(feature = "config")]
 mod loader;
+pub mod quarantine;
 pub mod quorum;
 mod telemetry;
 

@@ -10,5 +10,6 @@ pub(crate) mod evidence;
 pub(crate) mod fallback;
 pub(crate) mod gcra;
 pub(crate) mod hedge;
+pub(crate) mod quarantine;
 pub(crate) mod queue;
 pub(crate) mod quorum;

@@ -6,6 +6,7 @@ use super::permit::Permit;
 use crate::algorithm::estimate::{Estimate, Took};
 use crate::ground::call_deadline::CallDeadline;
 use crate::ground::layer_id::LayerId;
+use crate::ground::scope;
 use crate::ground::sync::atomic::Ordering;
 use crate::ground::time::{self, Instant};
 use crate::ground::verdict::{Expiry, Guard, SealedGuard, Verdict};
@@ -85,6 +86,9 @@ impl EndpointCall {
         let held = now.since(self.since);
         let took = self.took.unwrap_or(held);
         let endpoint = permit.endpoint();
+        if verdict == Verdict::Lost {
+            scope::note_loss(endpoint.id);
+        }
         endpoint.record(verdict, took, now);
         // The body of a response that may go on after the deadline need not fit into it.
         let needed = if self.bound.has_end() { took } else { held };

@@ -48,7 +48,7 @@ pub(super) const PAGE: &str = concat!(
 );
 
 pub(super) const POLICY: &str =
-    policy!("ZpVkMqJ59T95N/vWpbWm60MmbaGn/2+OmndHsMb6Eo4=", "Nww995C1kpJWab6lXoCNNd+NZWcCvq1Oomd9e0wAHbs=");
+    policy!("ZpVkMqJ59T95N/vWpbWm60MmbaGn/2+OmndHsMb6Eo4=", "8ESqN+OLUkuYIS2c+yPGu59+ILzoAm2H4eyrDFXVzSA=");
 
 #[cfg(test)]
 mod tests {

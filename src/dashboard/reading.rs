@@ -69,6 +69,7 @@ impl Reading {
                 let state = STATES.iter().position(|state| *state == seen(breaker).as_str());
                 [Some(breaker.in_flight as f64), None, None, None, state.map(|state| state as f64)]
             }
+            Condition::Quarantine(quarantine) => [None, Some(quarantine.waiting as f64), None, None, None],
             Condition::RateLimit(limit) => {
                 good = Some(limit.passed);
                 [None, Some(limit.waiting as f64), None, None, None]

@@ -14,6 +14,7 @@ pub(crate) enum LayerKind {
     LoadShed,
     Hedge,
     Quorum,
+    Quarantine,
     Fallback,
     Chaos,
     Balance,
@@ -22,7 +23,7 @@ pub(crate) enum LayerKind {
 }
 
 impl LayerKind {
-    pub(crate) const ALL: [Self; 12] = [
+    pub(crate) const ALL: [Self; 13] = [
         Self::Deadline,
         Self::Retry,
         Self::Bulkhead,
@@ -31,6 +32,7 @@ impl LayerKind {
         Self::LoadShed,
         Self::Hedge,
         Self::Quorum,
+        Self::Quarantine,
         Self::Fallback,
         Self::Chaos,
         Self::Balance,
@@ -48,6 +50,7 @@ impl LayerKind {
             Self::LoadShed => "load_shed",
             Self::Hedge => "hedge",
             Self::Quorum => "quorum",
+            Self::Quarantine => "quarantine",
             Self::Fallback => "fallback",
             Self::Chaos => "chaos",
             Self::Balance => "balance",

@@ -4,11 +4,13 @@
 use crate::ground::error::InvalidConfig;
 use crate::grpc::{ByCall, ByCode, ByTimeout};
 use crate::hedge::{HedgeConfig, HedgeLayer};
+use crate::http::MethodAndPath;
 use crate::layers::circuit_breaker::{CircuitBreakerConfig, CircuitBreakerLayer};
 use crate::layers::deadline::{DeadlineConfig, DeadlineLayer};
 use crate::layers::permits::bulkhead::{BulkheadConfig, BulkheadLayer};
 use crate::layers::permits::load_shed::{LoadShedConfig, LoadShedLayer};
 use crate::layers::retry::{RetryConfig, RetryLayer};
+use crate::quarantine::{QuarantineConfig, QuarantineLayer};
 
 impl DeadlineLayer<ByCode, ByTimeout> {
     /// A deadline for gRPC, `timeout` after the start of the call, or earlier by its `grpc-timeout`. Mark streams that
@@ -41,6 +43,17 @@ impl HedgeLayer<ByCode, ByCall> {
     /// If a setting is out of its range; all faults are listed, with the path of the field.
     pub fn grpc(config: HedgeConfig) -> Result<Self, InvalidConfig> {
         Ok(HedgeLayer::new(config)?.with_classifier(ByCode::new()).with_replay(ByCall::default()))
+    }
+}
+
+impl QuarantineLayer<MethodAndPath, ByCode> {
+    /// A quarantine for gRPC: judged by transport error, and by how the stream ends. Calls are alike if they call the same method of
+    /// the same service.
+    ///
+    /// # Errors
+    /// If a setting is out of its range; all faults are listed, with the path of the field.
+    pub fn grpc(config: QuarantineConfig) -> Result<Self, InvalidConfig> {
+        Ok(QuarantineLayer::with_fingerprint(config, MethodAndPath)?.with_classifier(ByCode::new()))
     }
 }
 

@@ -3,12 +3,13 @@
 
 use crate::ground::error::InvalidConfig;
 use crate::hedge::{HedgeConfig, HedgeLayer};
-use crate::http::{ByBody, ByExtension, ByMethod, ByStatus};
+use crate::http::{ByBody, ByExtension, ByMethod, ByStatus, MethodAndPath};
 use crate::layers::circuit_breaker::{CircuitBreakerConfig, CircuitBreakerLayer};
 use crate::layers::deadline::{DeadlineConfig, DeadlineLayer};
 use crate::layers::permits::bulkhead::{BulkheadConfig, BulkheadLayer};
 use crate::layers::permits::load_shed::{LoadShedConfig, LoadShedLayer};
 use crate::layers::retry::{RetryConfig, RetryLayer};
+use crate::quarantine::{QuarantineConfig, QuarantineLayer};
 use crate::quorum::{QuorumConfig, QuorumLayer};
 
 impl DeadlineLayer<ByStatus, ByExtension> {
@@ -52,6 +53,17 @@ impl QuorumLayer<ByStatus, ByBody> {
     /// If a setting is out of its range, or more endpoints have to agree than there are; all faults are listed.
     pub fn http(config: QuorumConfig) -> Result<Self, InvalidConfig> {
         Ok(QuorumLayer::new(config)?.with_classifier(ByStatus::new()).with_agreement(ByBody::default()))
+    }
+}
+
+impl QuarantineLayer<MethodAndPath, ByStatus> {
+    /// A quarantine for HTTP: judged by transport error, and by how the body ends. Requests are alike if their method and their path
+    /// are equal; see [`MethodAndPath`].
+    ///
+    /// # Errors
+    /// If a setting is out of its range; all faults are listed, with the path of the field.
+    pub fn http(config: QuarantineConfig) -> Result<Self, InvalidConfig> {
+        Ok(QuarantineLayer::with_fingerprint(config, MethodAndPath)?.with_classifier(ByStatus::new()))
     }
 }
 

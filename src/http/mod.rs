@@ -7,6 +7,7 @@
 //! | [`LongLived`] | gives a long-lived call a timeout of its own |
 //! | [`ByMethod`], [`Idempotent`] | decide which requests a retry may send again, and rebuild them, bodies included |
 //! | [`ByAuthority`] | gives each host a state of its own |
+//! | [`MethodAndPath`] | tells which requests are alike, for a [quarantine](crate::quarantine) |
 //! | [`WriteTimeout`] | closes a server's connection if its client does not read |
 //! | [`UploadLayer`] | bounds the resources that a client can hold without sending its request's body |
 //! | [`MapRequestBodyLayer`] | adapts requests to a client that accepts one body type only |
@@ -135,6 +136,7 @@ mod classify;
 mod constructors;
 pub(crate) mod held_body;
 mod map_request_body;
+mod method_and_path;
 pub(crate) mod overrides;
 mod replay;
 pub(crate) mod retry_after;
@@ -154,6 +156,7 @@ pub use by_status::ByStatus;
 pub use chaos::{ChaosBody, HttpFaults};
 pub use held_body::{ByExtension, HeldBody, Judge, LongLived};
 pub use map_request_body::{MapRequestBody, MapRequestBodyLayer};
+pub use method_and_path::{MethodAndPath, MethodAndPathKey};
 pub use replay::{ByMethod, Idempotent, KeptRequest, ReplayBody};
 pub use settled::{Detaching, SettledBody};
 pub use upload::{UploadBody, UploadFuture, UploadLayer, UploadService};

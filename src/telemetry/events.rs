@@ -148,6 +148,21 @@ pub(crate) fn not_fallen_back(
     );
 }
 
+/// A fingerprint is refused from now on for so long.
+pub(crate) fn quarantined(instruments: &Instruments, fingerprint: &str, duration: std::time::Duration) {
+    let count = &instruments.tally().quarantines;
+    count.add();
+    log_event!(
+        WARN,
+        count,
+        name = name(instruments),
+        layer = "quarantine",
+        fingerprint = %text::short_line(fingerprint),
+        ?duration,
+        "quarantined"
+    );
+}
+
 /// A fault was injected into a call.
 pub(crate) fn injected(instruments: &Instruments, fault: &'static str, index: usize) {
     let Some(count) = instruments.tally().injected.get(index) else { return };

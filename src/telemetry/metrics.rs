@@ -29,6 +29,7 @@ const HEDGES_REFUSED: &str = "seawall_hedges_refused_total";
 const HEDGES_WON: &str = "seawall_hedges_won_total";
 const FALLBACKS: &str = "seawall_fallbacks_total";
 const NO_FALLBACK: &str = "seawall_fallbacks_unanswered_total";
+const QUARANTINES: &str = "seawall_quarantines_total";
 const INJECTED: &str = "seawall_chaos_injected_total";
 const SPARED: &str = "seawall_chaos_spared_total";
 const TRANSITIONS: &str = "seawall_circuit_breaker_transitions_total";
@@ -52,6 +53,8 @@ pub(crate) enum Gauge {
     HedgeBudgetLeft,
     HedgeDelay,
     SettingsRejected,
+    Suspects,
+    Quarantined,
     ChaosOn,
     ChaosActive,
     Endpoints,
@@ -61,7 +64,7 @@ pub(crate) enum Gauge {
 }
 
 impl Gauge {
-    const ALL: [Self; 18] = [
+    const ALL: [Self; 20] = [
         Self::BreakerState,
         Self::BreakerOpenKeys,
         Self::BreakerObservesOnly,
@@ -74,6 +77,8 @@ impl Gauge {
         Self::HedgeBudgetLeft,
         Self::HedgeDelay,
         Self::SettingsRejected,
+        Self::Suspects,
+        Self::Quarantined,
         Self::ChaosOn,
         Self::ChaosActive,
         Self::Endpoints,
@@ -96,6 +101,8 @@ impl Gauge {
             Self::HedgeBudgetLeft => "seawall_hedge_budget_left",
             Self::HedgeDelay => "seawall_hedge_delay_seconds",
             Self::SettingsRejected => "seawall_settings_rejected",
+            Self::Suspects => "seawall_quarantine_suspects",
+            Self::Quarantined => "seawall_quarantine_refused",
             Self::ChaosOn => "seawall_chaos_on",
             Self::ChaosActive => "seawall_chaos_active",
             Self::Endpoints => "seawall_endpoints",
@@ -121,13 +128,15 @@ impl Gauge {
             Self::BreakerOpenKeys => "Keys whose circuit breaker is not closed",
             Self::BreakerObservesOnly => "1 if the circuit breaker counts and refuses nothing, else 0",
             Self::InFlight => "Calls in flight, or the permits that they hold",
-            Self::Waiting => "Calls that wait for a permit or a token",
+            Self::Waiting => "Calls that wait for a permit, a token or their turn",
             Self::Limit => "Permits for each key or endpoint",
             Self::ServiceTime => "How long a permit is held, inner waits included",
             Self::RateLimit => "Calls a second that the rate limit admits",
             Self::BudgetLeft => "Retries that could be made now",
             Self::HedgeBudgetLeft => "Hedges that could be made now",
             Self::HedgeDelay => "How long an attempt may take before it is hedged; 0 if none is",
+            Self::Suspects => "Fingerprints of which one call at a time is sent",
+            Self::Quarantined => "Fingerprints whose calls are refused",
             Self::ChaosOn => "1 while faults are injected, else 0",
             Self::ChaosActive => "Injected faults in progress",
             Self::SettingsRejected => "1 while the last reload is rejected, else 0",
@@ -154,6 +163,7 @@ fn describe(recorder: &dyn Recorder) {
         (HEDGES_WON, "Calls that a hedge answered"),
         (FALLBACKS, "Failed calls that a fallback answered, by verdict and reason"),
         (NO_FALLBACK, "Failed calls that a fallback did not answer, by reason"),
+        (QUARANTINES, "Fingerprints that were quarantined"),
         (INJECTED, "Calls with an injected fault, by fault"),
         (SPARED, "Calls that got no fault because of max_active"),
         (TRANSITIONS, "Changes of a circuit breaker's state"),
@@ -323,6 +333,7 @@ impl Publication {
             let start = zero_if(self.kind == LayerKind::Fallback && why == NoFallback::Failed.as_str());
             publish(count, start, NO_FALLBACK, &[("why", why)]);
         }
+        publish(&tally.quarantines, zero_if(self.kind == LayerKind::Quarantine), QUARANTINES, &[]);
         for (count, fault) in tally.injected.iter().zip(Injected::FAULTS) {
             publish(count, SeriesStart::AtFirstEvent, INJECTED, &[("fault", fault)]);
         }

@@ -117,6 +117,8 @@ pub(crate) struct Tally {
     /// Hedges of attempts that were slow, and calls that a hedge answered.
     pub(crate) hedged: Count,
     pub(crate) hedges_won: Count,
+    /// Fingerprints that were quarantined.
+    pub(crate) quarantines: Count,
     /// Calls that a rate limit admitted.
     pub(crate) passed: Count,
     /// Reloads that were applied, and that were rejected.
@@ -147,6 +149,7 @@ impl Tally {
             transitions: [const { [const { Count::new() }; STATES.len()] }; STATES.len()],
             hedged: Count::new(),
             hedges_won: Count::new(),
+            quarantines: Count::new(),
             passed: Count::new(),
             reloads: [const { Count::new() }; 2],
             last_refusal: Mutex::new(None),

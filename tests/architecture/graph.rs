@@ -14,7 +14,7 @@ use super::source::{By, File, Module};
 
 /// The order of the files and folders in a module, bottom-up: each may use those before it, and those beside it in the same row.
 /// `*` stands for all that are not named.
-const ORDER_WITHIN: [(&str, &[&[&str]]); 14] = [
+const ORDER_WITHIN: [(&str, &[&[&str]]); 15] = [
     (
         "ground",
         &[
@@ -41,13 +41,14 @@ const ORDER_WITHIN: [(&str, &[&[&str]]); 14] = [
     (
         "algorithm",
         &[
-            &["backoff", "chaos", "estimate", "evidence", "fallback", "gcra", "hedge", "quorum"],
+            &["backoff", "chaos", "estimate", "evidence", "fallback", "gcra", "hedge", "quarantine", "quorum"],
             &["balance", "breaker", "budget", "queue"],
         ],
     ),
     // Each of these is one layer.
     ("hedge", &[&["*"]]),
     ("quorum", &[&["*"]]),
+    ("quarantine", &[&["*"]]),
     ("fallback", &[&["*"]]),
     ("balance", &[&["*"]]),
     (

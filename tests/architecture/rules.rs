@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use super::source::{File, Module};
 
 /// The top-level modules, bottom-up: each may use those before it.
-pub(crate) const ORDER: [&str; 14] = [
+pub(crate) const ORDER: [&str; 15] = [
     "ground",
     "telemetry",
     "loader",
@@ -14,6 +14,7 @@ pub(crate) const ORDER: [&str; 14] = [
     "layers",
     "hedge",
     "quorum",
+    "quarantine",
     "http",
     "grpc",
     "fallback",

@@ -70,8 +70,8 @@ pub(crate) use self::observed::Observed;
 pub use self::observed::Unsupported;
 pub use self::snapshot::{
     BreakerCondition, ChaosCondition, Command, ComponentSnapshot, Condition, Counts, DeadlineCondition,
-    FallbackCondition, GateCondition, HedgeCondition, LastRefusal, LastTransition, Latency, QuorumCondition,
-    RateLimitCondition, RetryCondition, SettingsCondition, Snapshot,
+    FallbackCondition, GateCondition, HedgeCondition, LastRefusal, LastTransition, Latency, QuarantineCondition,
+    QuorumCondition, RateLimitCondition, RetryCondition, SettingsCondition, Snapshot,
 };
 use self::table::{ComponentEntry, Inner, Key};
 use crate::ground::error::InvalidConfig;

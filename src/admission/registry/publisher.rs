@@ -183,6 +183,11 @@ fn gauges(condition: &Condition) -> Vec<(Gauge, f64)> {
                 (Gauge::InFlight, breaker.in_flight as f64),
             ]
         }
+        Condition::Quarantine(quarantine) => vec![
+            (Gauge::Suspects, quarantine.suspects as f64),
+            (Gauge::Quarantined, quarantine.quarantined as f64),
+            (Gauge::Waiting, quarantine.waiting as f64),
+        ],
         Condition::Chaos(chaos) => {
             vec![(Gauge::ChaosOn, f64::from(u8::from(chaos.is_on))), (Gauge::ChaosActive, f64::from(chaos.active))]
         }

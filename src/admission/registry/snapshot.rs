@@ -112,6 +112,8 @@ pub enum Condition {
     RateLimit(RateLimitCondition),
     /// The state of a [`LoadShedLayer`](crate::load_shed::LoadShedLayer).
     LoadShed(GateCondition),
+    /// The state of a [`QuarantineLayer`](crate::quarantine::QuarantineLayer).
+    Quarantine(QuarantineCondition),
     /// The state of a [`FallbackLayer`](crate::fallback::FallbackLayer).
     Fallback(FallbackCondition),
     /// The state of a [`ChaosLayer`](crate::chaos::ChaosLayer).
@@ -202,6 +204,23 @@ pub struct QuorumCondition {
     pub endpoints: u32,
     /// How many of them have to agree.
     pub agree: u32,
+}
+
+/// The requests that are suspected of killing instances, and those that are refused for it.
+#[derive(Clone, Copy, Debug, PartialEq)]
+#[cfg_attr(feature = "config", derive(serde::Serialize))]
+#[non_exhaustive]
+pub struct QuarantineCondition {
+    /// Whether losses are recorded and calls refused.
+    pub enabled: bool,
+    /// The fingerprints of which one call at a time is sent.
+    pub suspects: usize,
+    /// The fingerprints that are refused.
+    pub quarantined: usize,
+    /// The calls that wait for their turn.
+    pub waiting: usize,
+    /// How often a fingerprint was quarantined.
+    pub quarantines: u64,
 }
 
 /// The faults that are injected.

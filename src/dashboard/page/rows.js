@@ -152,6 +152,7 @@ const COLUMNS = {
   deadline: ["times", "refused", "bodies"],
   retry: ["calls", "refused", "budget", "latency"],
   chaos: ["refused"],
+  quarantine: ["calls", "refused", "waiting", "latency"],
   fallback: ["calls", "refused", "latency"],
   rate_limit: ["calls", "refused", "waiting"],
   settings: ["faults"],

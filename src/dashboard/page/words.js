@@ -6,6 +6,7 @@
 const LAYERS = {
   deadline: "Deadline",
   fallback: "Fallback",
+  quarantine: "Quarantine",
   chaos: "Chaos",
   retry: "Retry",
   rate_limit: "Rate limit",
@@ -34,6 +35,7 @@ const REASONS = {
   displaced: ["a call of higher priority displaced it from the queue", "Calls come faster than answers: look at the dependency's latency first."],
   rate_limited: ["the rate limit is exhausted", "Slow the callers down, or raise the limit."],
   injected: ["a fault was injected on purpose", "A drill is under way: see the chaos layer of this name."],
+  quarantined: ["requests like this one were lost with their connections", "They may crash the instances that get them: look for the fingerprint in the log."],
   request_idle: ["the client sent nothing of its request's body for too long", "Look at these clients and their networks; or give uploads more time."],
 };
 
@@ -157,6 +159,13 @@ function judge(component) {
       const sum = (counts) => Object.values(counts || {}).reduce((all, n) => all + n, 0);
       const detail = `${count(sum(is.answered))} answered by the fallback in all`;
       if (failing) return [2, "Calls fail", share(failed, good + failed) + " fail in spite of the fallback"];
+      return [0, "Fine", detail];
+    }
+    case "quarantine": {
+      if (is.enabled === false) return [1, "Off", "All calls pass"];
+      const detail = `${count(is.quarantines)} quarantined in all`;
+      if (is.quarantined > 0) return [2, "Refusing", `${count(is.quarantined)} kinds of requests were lost on several endpoints`];
+      if (is.suspects > 0) return [1, "Suspecting", `${count(is.suspects)} kinds of requests are sent one at a time`];
       return [0, "Fine", detail];
     }
     case "chaos": {

@@ -40,11 +40,13 @@ pub enum Reason {
     Injected,
     /// The balancer has no endpoint for the call: the set is empty, or no endpoint takes calls now. Nothing was sent.
     NoEndpoints,
+    /// Requests like this one were lost with the instances that they were sent to. Nothing was sent.
+    Quarantined,
 }
 
 impl Reason {
     /// All reasons, in the order of their numbers.
-    pub(crate) const ALL: [Self; 17] = [
+    pub(crate) const ALL: [Self; 18] = [
         Self::DeadlineExpired,
         Self::DeadlineExceeded,
         Self::HeadTimeout,
@@ -62,6 +64,7 @@ impl Reason {
         Self::NoQuorum,
         Self::Injected,
         Self::NoEndpoints,
+        Self::Quarantined,
     ];
 
     /// The reason in one word, for logs and metrics.
@@ -84,6 +87,7 @@ impl Reason {
             Self::NoQuorum => "no_quorum",
             Self::Injected => "injected",
             Self::NoEndpoints => "no_endpoints",
+            Self::Quarantined => "quarantined",
         }
     }
 
@@ -107,6 +111,7 @@ impl Reason {
             Self::NoQuorum => "too few endpoints gave the same answer",
             Self::Injected => "a fault was injected on purpose",
             Self::NoEndpoints => "there is no endpoint, or none takes calls now",
+            Self::Quarantined => "requests like this one were lost with their connections",
         }
     }
 
@@ -124,7 +129,7 @@ impl Reason {
             | Self::Displaced
             | Self::NoQuorum
             | Self::Injected => 100,
-            Self::CircuitOpen | Self::NotReady | Self::NoEndpoints => 1000,
+            Self::CircuitOpen | Self::NotReady | Self::NoEndpoints | Self::Quarantined => 1000,
             Self::DeadlineExpired
             | Self::DeadlineExceeded
             | Self::HeadTimeout

@@ -181,7 +181,8 @@ impl Rejected {
             | Reason::Displaced
             | Reason::NoQuorum
             | Reason::Injected
-            | Reason::NoEndpoints => Kind::Unavailable,
+            | Reason::NoEndpoints
+            | Reason::Quarantined => Kind::Unavailable,
         }
     }
 }

@@ -37,7 +37,8 @@
 //! |---|---|---|
 //! | local wait: the poll ends in a queue or a backoff of seawall | permits, rate limit, retry | circuit breaker, retry |
 //! | exhausted: retries are exhausted, so do not retry further out | retry, circuit breaker | extraction of headers |
-//! | endpoint: where the call was sent | balance | retry, hedge, quorum |
+//! | endpoint: where the call was sent | balance | retry, hedge, quorum, quarantine |
+//! | loss: the endpoint where an attempt was lost | balance | quarantine |
 //! | answer: when the call was answered or given up, and the dependency's time until then | circuit breaker | balance |
 //! | gate polls: how often work has requested a permit meanwhile | `current_permit` | permits |
 //! | attachments: requested permits, a retry report | `current_permit`, retry | permits, `retry::report` |
@@ -88,6 +89,8 @@ struct Scope {
     gate_polls: Cell<GatePolls>,
     /// The endpoint that was chosen last.
     endpoint: Cell<Option<NonZeroU64>>,
+    /// The endpoint of the attempt that was lost last.
+    loss: Cell<Option<NonZeroU64>>,
     /// The dependency's time for the answer that arrived last, and when that was.
     answer: Cell<Option<(Duration, Instant)>>,
     attachments: Attachments,
@@ -106,6 +109,7 @@ impl Scope {
             exhausted: Cell::new(None),
             gate_polls: Cell::new(GatePolls { gates: 0, asked: 0 }),
             endpoint: Cell::new(None),
+            loss: Cell::new(None),
             answer: Cell::new(None),
             attachments: Attachments::new(),
         }
@@ -252,11 +256,29 @@ pub(crate) fn note_endpoint(endpoint: NonZeroU64) {
 /// Runs `act`, which makes or polls an attempt, and returns the endpoint that was recorded meanwhile. Of several it is the last.
 #[inline]
 pub(crate) fn noting_endpoint<T>(act: impl FnOnce() -> T) -> (T, Option<NonZeroU64>) {
-    let outer = SCOPE.with(|scope| scope.endpoint.replace(None));
+    noting(|scope| &scope.endpoint, act)
+}
+
+/// Records that an attempt was lost at an endpoint.
+#[inline]
+pub(crate) fn note_loss(endpoint: NonZeroU64) {
+    SCOPE.with(|scope| scope.loss.set(Some(endpoint)));
+}
+
+/// Runs `act`, which makes or polls a call, and returns the endpoint at which an attempt was lost meanwhile. Of several it is the
+/// last.
+#[inline]
+pub(crate) fn noting_loss<T>(act: impl FnOnce() -> T) -> (T, Option<NonZeroU64>) {
+    noting(|scope| &scope.loss, act)
+}
+
+#[inline(always)]
+fn noting<T>(cell: fn(&Scope) -> &Cell<Option<NonZeroU64>>, act: impl FnOnce() -> T) -> (T, Option<NonZeroU64>) {
+    let outer = SCOPE.with(|scope| cell(scope).replace(None));
     let output = act();
-    let noted = SCOPE.with(|scope| scope.endpoint.get());
+    let noted = SCOPE.with(|scope| cell(scope).get());
     if noted.is_none() {
-        SCOPE.with(|scope| scope.endpoint.set(outer));
+        SCOPE.with(|scope| cell(scope).set(outer));
     }
     (output, noted)
 }

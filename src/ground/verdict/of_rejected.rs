@@ -36,7 +36,8 @@ impl Reason {
             | Self::Displaced
             | Self::RequestIdle
             | Self::Injected
-            | Self::NoEndpoints => Verdict::Ignored,
+            | Self::NoEndpoints
+            | Self::Quarantined => Verdict::Ignored,
         }
     }
 }

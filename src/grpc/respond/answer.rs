@@ -101,6 +101,7 @@ mod tests {
             Reason::NotInTime,
             Reason::Displaced,
             Reason::Injected,
+            Reason::Quarantined,
         ] {
             assert_eq!(code(reason), Code::Unavailable, "{reason:?}");
         }

@@ -1,0 +1,231 @@
+use proptest::collection::vec;
+use proptest::prelude::*;
+
+use super::*;
+
+mod model;
+
+const START: Instant = Instant::from_nanos(1 << 62);
+const SECOND: Duration = Duration::from_secs(1);
+const MS: Duration = Duration::from_millis(1);
+
+fn limits() -> Limits {
+    Limits { endpoints: 2, window: 60 * SECOND, duration: 30 * SECOND, turn: SECOND, max_fingerprints: 8 }
+}
+
+fn at(endpoint: u64) -> At {
+    NonZeroU64::new(endpoint)
+}
+
+/// Losses by fingerprint, endpoint, and the milliseconds at which the call was sent and lost.
+#[derive(Default)]
+struct World(Suspects);
+
+impl World {
+    fn lost(&mut self, fingerprint: u64, endpoint: u64, sent: u32, lost: u32) -> Changes {
+        let (sent, lost) = (START + sent * MS, START + lost * MS);
+        self.0.lost(Loss { fingerprint, endpoint: at(endpoint), sent, at: lost }, &limits())
+    }
+
+    fn admit(&mut self, fingerprint: u64, now: u32) -> Admission {
+        self.0.admit(fingerprint, &limits(), START + now * MS)
+    }
+
+    /// Whether the calls of a fingerprint are refused.
+    fn refuses(&mut self, fingerprint: u64, now: u32) -> bool {
+        matches!(self.admit(fingerprint, now), Admission::Refused(_))
+    }
+}
+
+#[test]
+fn second_endpoint_quarantines() {
+    let mut world = World::default();
+    assert_eq!(world.admit(7, 0), Admission::Free);
+    assert!(!world.lost(7, 1, 0, 10).is_quarantined);
+    assert!(!world.lost(7, 1, 20, 30).is_quarantined, "the same endpoint");
+    assert!(world.lost(7, 2, 40, 50).is_quarantined);
+    assert_eq!(world.admit(7, 60), Admission::Refused(30 * SECOND - 10 * MS));
+    assert_eq!(world.admit(8, 60), Admission::Free);
+}
+
+#[test]
+fn losses_of_calls_in_flight_together_count_once() {
+    let mut world = World::default();
+    for (endpoint, lost) in [(1, 10), (2, 11), (3, 12), (4, 500)] {
+        assert!(!world.lost(7, endpoint, 0, lost).is_quarantined);
+    }
+    // The next one is sent as that of a suspect.
+    assert!(world.lost(7, 5, 600, 610).is_quarantined);
+}
+
+#[test]
+fn suspect_is_sent_one_call_at_a_time() {
+    let mut world = World::default();
+    world.lost(7, 1, 0, 10);
+    let Admission::Turn(first) = world.admit(7, 20) else { panic!("the turn is free") };
+    assert_eq!(world.admit(7, 21), Admission::Wait(START + 1020 * MS));
+    world.0.pass_on(7, first);
+    let Admission::Turn(second) = world.admit(7, 22) else { panic!("the turn is free again") };
+    world.0.pass_on(7, first);
+    assert_eq!(world.admit(7, 23), Admission::Wait(START + 1022 * MS), "a stale end passes nothing on");
+    // A turn that lasts too long is passed on.
+    assert!(matches!(world.admit(7, 1022), Admission::Turn(third) if third != second));
+}
+
+#[test]
+fn success_clears_suspicion_and_quarantine() {
+    let mut world = World::default();
+    world.lost(7, 1, 0, 10);
+    assert!(world.0.cleared(7) && !world.0.cleared(7));
+    assert_eq!((world.admit(7, 20), world.0.bits()), (Admission::Free, 0));
+    assert!(!world.lost(7, 2, 20, 30).is_quarantined, "the loss before the success is forgotten");
+    assert!(world.lost(7, 1, 40, 50).is_quarantined);
+    assert!(world.0.cleared(7));
+    assert_eq!(world.admit(7, 60), Admission::Free);
+}
+
+#[test]
+fn suspicion_lapses_after_the_window() {
+    let mut world = World::default();
+    world.lost(7, 1, 0, 10);
+    assert!(matches!(world.admit(7, 60_009), Admission::Turn(_)));
+    assert_eq!((world.admit(7, 60_010), world.0.bits()), (Admission::Free, 0));
+    assert!(!world.lost(7, 2, 60_010, 60_020).is_quarantined);
+}
+
+#[test]
+fn half_open_sends_one_call_which_decides() {
+    let mut world = World::default();
+    world.lost(7, 1, 0, 10);
+    world.lost(7, 2, 10, 20);
+    assert!(world.refuses(7, 30_019));
+    let Admission::Turn(turn) = world.admit(7, 30_020) else { panic!("half-open") };
+    assert!(matches!(world.admit(7, 30_021), Admission::Wait(_)));
+    // Any endpoint will do, and the refusals start anew.
+    assert!(world.lost(7, 2, 30_020, 30_030).is_quarantined);
+    world.0.pass_on(7, turn);
+    assert_eq!(world.admit(7, 30_031), Admission::Refused(30 * SECOND - MS));
+    assert!(matches!(world.admit(7, 60_030), Admission::Turn(_)));
+    world.0.cleared(7);
+    assert_eq!(world.admit(7, 60_031), Admission::Free);
+}
+
+#[test]
+fn loss_from_before_the_quarantine_does_not_prolong_it() {
+    let mut world = World::default();
+    world.lost(7, 1, 0, 10);
+    world.lost(7, 2, 10, 20);
+    assert!(!world.lost(7, 3, 5, 20_000).is_quarantined);
+    assert!(matches!(world.admit(7, 30_020), Admission::Turn(_)));
+}
+
+/// Those that a request takes along do not hide it.
+#[test]
+fn victims_of_the_same_crash_explain_nothing() {
+    let mut world = World::default();
+    for victim in [7, 1, 2] {
+        world.lost(victim, 1, victim as u32, 10);
+    }
+    for victim in [3, 4] {
+        world.lost(victim, 2, 30, 50);
+    }
+    assert!(world.lost(7, 2, 20, 50).is_quarantined);
+    let changes = world.lost(5, 2, 45, 51);
+    assert_eq!(changes, Changes::default());
+    assert!(world.refuses(7, 60) && !(0..6).any(|victim| world.refuses(victim, 60)));
+}
+
+#[test]
+fn endpoint_that_crashes_without_it_explains_a_loss() {
+    let mut world = World::default();
+    world.lost(1, 1, 0, 10);
+    // That was lost before it was sent, and is no evidence: the fingerprint is not even a suspect.
+    assert_eq!(world.lost(7, 1, 20, 30), Changes::default());
+    assert_eq!(world.admit(7, 40), Admission::Free);
+}
+
+#[test]
+fn later_crash_without_it_ends_a_quarantine() {
+    let mut world = World::default();
+    world.lost(7, 1, 0, 10);
+    assert!(world.lost(7, 2, 20, 30).is_quarantined);
+    // In the aftermath of the same crash.
+    assert_eq!(world.lost(1, 2, 35, 70), Changes::default());
+    assert_eq!(world.lost(1, 2, 2000, 2010), Changes { is_quarantined: false, relieved: vec![7] });
+    assert!(matches!(world.admit(7, 2020), Admission::Turn(_)), "still lost on the first endpoint");
+    assert_eq!(world.lost(1, 1, 3000, 3010).relieved, [7]);
+    assert_eq!(world.admit(7, 3020), Admission::Free);
+}
+
+#[test]
+fn loss_long_after_explains_nothing() {
+    let mut world = World::default();
+    world.lost(7, 1, 0, 10);
+    world.lost(7, 2, 20, 30);
+    assert_eq!(world.lost(1, 2, 10_000, 10_031), Changes::default());
+    assert!(world.refuses(7, 10_032));
+}
+
+/// One of the two may be innocent, and each will be sent again.
+#[test]
+fn suspects_that_are_lost_together_explain_each_other() {
+    let mut world = World::default();
+    world.lost(7, 1, 0, 10);
+    world.lost(8, 1, 0, 10);
+    assert!(world.lost(7, 2, 20, 30).is_quarantined);
+    assert_eq!(world.lost(8, 2, 25, 31), Changes { is_quarantined: false, relieved: vec![7] });
+    assert!(!world.refuses(7, 40) && !world.refuses(8, 40));
+    world.0.cleared(8);
+    assert!(world.lost(7, 3, 50, 60).is_quarantined, "alone");
+}
+
+/// Another one that kills instances is not excused by it.
+#[test]
+fn quarantined_fingerprint_explains_nothing() {
+    let mut world = World::default();
+    world.lost(7, 1, 0, 10);
+    world.lost(7, 2, 20, 30);
+    assert!(!world.lost(8, 1, 1000, 1010).is_quarantined);
+    assert!(world.lost(8, 3, 2000, 2010).is_quarantined);
+}
+
+#[test]
+fn unknown_endpoints_count_as_one() {
+    let mut world = World::default();
+    for call in 0..10 {
+        assert!(!world.lost(7, 0, call * 20, call * 20 + 10).is_quarantined);
+    }
+    assert!(world.lost(7, 1, 300, 310).is_quarantined);
+}
+
+#[test]
+fn flood_is_bounded_and_ends_no_quarantine() {
+    let mut world = World::default();
+    world.lost(7, 1, 0, 10);
+    world.lost(7, 2, 20, 30);
+    for fingerprint in 100..10_000 {
+        world.lost(fingerprint, fingerprint, 40, 50);
+    }
+    assert_eq!((world.0.suspects.len(), world.0.recent.len()), (8, RECENT));
+    assert!(world.refuses(7, 60));
+    assert_eq!(world.0.counts(&limits(), START + 60 * MS), (7, 1));
+    // There is room again after the window.
+    assert_eq!(world.admit(7, 100_000), Admission::Free);
+    world.lost(20_000, 1, 100_000, 100_010);
+    assert!(matches!(world.admit(20_000, 100_020), Admission::Turn(_)));
+}
+
+#[test]
+fn extreme_instants_do_not_panic() {
+    let mut suspects = Suspects::default();
+    let extremes = [Instant::from_nanos(1), START, Instant::MAX];
+    for sent in extremes {
+        for lost in extremes {
+            for endpoint in 0..3 {
+                suspects.lost(Loss { fingerprint: 7, endpoint: at(endpoint), sent, at: lost }, &limits());
+                suspects.admit(7, &limits(), sent);
+                suspects.counts(&limits(), lost);
+            }
+        }
+    }
+}

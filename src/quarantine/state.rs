@@ -1,0 +1,245 @@
+use std::collections::hash_map::RandomState;
+use std::fmt;
+use std::hash::{BuildHasher, Hash};
+use std::sync::Arc as Shared;
+use std::task::Waker;
+use std::time::Duration;
+
+use super::config::QuarantineConfig;
+use super::waiting::{WaitingCalls, WaitingPosition};
+use crate::admission::registry::{Condition, Observed, QuarantineCondition};
+use crate::algorithm::quarantine::{Admission, Limits, Loss, Suspects, Turn, bit};
+use crate::ground::error::Reason;
+use crate::ground::settings::Settings;
+use crate::ground::sync::atomic::{AtomicU64, Ordering};
+use crate::ground::sync::{Mutex, MutexGuard, foreign, lock};
+use crate::ground::time::{self, Instant};
+use crate::layers::core::readiness_limit::ReadinessLimit;
+use crate::layers::core::{AfterReload, LayerParts, LayerState, observed};
+use crate::telemetry::{self, Instruments, Unreported};
+
+/// The state that the services of one layer value share: the suspects, and the calls that wait for their turn.
+pub(crate) struct State {
+    pub(super) settings: Shared<Settings<QuarantineConfig>>,
+    pub(super) readiness_limit: ReadinessLimit,
+    pub(super) instruments: Instruments,
+    /// [`Suspects::bits`], so that a call takes no lock while nothing is held against its fingerprint. A call that reads it a moment
+    /// too early is one that was sent before the loss.
+    bits: AtomicU64,
+    tracked: Mutex<Tracked>,
+    hasher: RandomState,
+}
+
+#[derive(Debug, Default)]
+struct Tracked {
+    suspects: Suspects,
+    waiting: WaitingCalls,
+}
+
+/// Why a call that waits is not sent.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum NotSent {
+    /// Another call has the turn until then.
+    Until(Instant),
+    /// Its fingerprint was quarantined, for so long.
+    Refused(Duration),
+}
+
+impl Limits {
+    pub(super) fn of(config: &QuarantineConfig) -> Self {
+        let QuarantineConfig { endpoints, window, duration, max_turn, max_fingerprints, .. } = *config;
+        Self { endpoints, window, duration, turn: max_turn, max_fingerprints }
+    }
+}
+
+impl State {
+    pub(super) fn new(parts: LayerParts<QuarantineConfig>) -> Self {
+        let LayerParts { settings, readiness_limit, instruments } = parts;
+        let (bits, tracked, hasher) = (AtomicU64::new(0), Mutex::new(Tracked::default()), RandomState::new());
+        Self { settings, readiness_limit, instruments, bits, tracked, hasher }
+    }
+
+    /// The hash of a fingerprint, if something may be held against it. Runs the user's code.
+    #[inline]
+    pub(super) fn tracked(&self, key: &impl Hash) -> Option<u64> {
+        let bits = self.bits.load(Ordering::Relaxed);
+        if bits == 0 {
+            return None;
+        }
+        let fingerprint = self.hash(key);
+        (bits & bit(fingerprint) != 0).then_some(fingerprint)
+    }
+
+    pub(super) fn hash(&self, key: &impl Hash) -> u64 {
+        foreign(|| self.hasher.hash_one(key))
+    }
+
+    fn limits(&self) -> Limits {
+        self.settings.read(Limits::of)
+    }
+
+    fn publish(&self, tracked: &MutexGuard<'_, Tracked>) {
+        self.bits.store(tracked.suspects.bits(), Ordering::Relaxed);
+    }
+
+    pub(super) fn admit(&self, fingerprint: u64, now: Instant) -> Admission {
+        let limits = self.limits();
+        let mut tracked = lock(&self.tracked);
+        let admission = tracked.suspects.admit(fingerprint, &limits, now);
+        self.publish(&tracked);
+        admission
+    }
+
+    /// The refusal of a call, for so much longer if that is known.
+    pub(super) fn refuse(&self, left: Option<Duration>) -> Unreported {
+        self.instruments.refuse(Reason::Quarantined).with_retry_after(left)
+    }
+
+    /// Lets a call wait, if there is room.
+    pub(super) fn enter(&self, fingerprint: u64) -> Option<WaitingPosition> {
+        let max = self.settings.read(|config| config.max_waiting);
+        lock(&self.tracked).waiting.enter(fingerprint, max)
+    }
+
+    /// Decides about a call that waits: it is sent, with the turn if its fingerprint is still a suspect. If it goes on waiting, `waker`
+    /// is woken when that changes.
+    pub(super) fn ask(
+        &self,
+        fingerprint: u64,
+        position: WaitingPosition,
+        waker: Waker,
+        now: Instant,
+    ) -> Result<Option<Turn>, NotSent> {
+        let (limits, mut waker) = (self.limits(), Some(waker));
+        let answer = {
+            let mut tracked = lock(&self.tracked);
+            let admission = tracked.suspects.admit(fingerprint, &limits, now);
+            self.publish(&tracked);
+            match admission {
+                Admission::Free => Ok(None),
+                Admission::Turn(turn) => Ok(Some(turn)),
+                Admission::Wait(until) => {
+                    tracked.waiting.register(position, &mut waker);
+                    Err(NotSent::Until(until))
+                }
+                Admission::Refused(left) => Err(NotSent::Refused(left)),
+            }
+        };
+        foreign(|| drop(waker));
+        answer
+    }
+
+    /// A call waits no longer. If the turn was meant for it, another call gets it.
+    pub(super) fn leave(&self, fingerprint: u64, position: WaitingPosition) {
+        let (own, next) = {
+            let mut tracked = lock(&self.tracked);
+            (tracked.waiting.leave(position), tracked.waiting.first(fingerprint))
+        };
+        foreign(|| drop(own));
+        wake(next);
+    }
+
+    /// A call was lost. `describe` names its fingerprint, and runs the user's code.
+    pub(super) fn lost(&self, loss: Loss, describe: impl FnOnce() -> String) {
+        let (config, limits) = (self.settings.get(), self.limits());
+        if !config.enabled {
+            return;
+        }
+        let (is_quarantined, woken) = {
+            let mut tracked = lock(&self.tracked);
+            let changes = tracked.suspects.lost(loss, &limits);
+            self.publish(&tracked);
+            let mut woken = Vec::new();
+            for relieved in changes.relieved {
+                woken.extend(tracked.waiting.all_of(relieved));
+            }
+            if changes.is_quarantined {
+                woken.extend(tracked.waiting.all_of(loss.fingerprint));
+            }
+            (changes.is_quarantined, woken)
+        };
+        wake(woken);
+        if is_quarantined {
+            telemetry::quarantined(&self.instruments, &foreign(describe), config.duration);
+            observed::request_publication();
+        }
+    }
+
+    /// A call has succeeded: nothing is held against its fingerprint any more.
+    pub(super) fn cleared(&self, fingerprint: u64) {
+        let woken = {
+            let mut tracked = lock(&self.tracked);
+            let is_cleared = tracked.suspects.cleared(fingerprint);
+            self.publish(&tracked);
+            if is_cleared { tracked.waiting.all_of(fingerprint) } else { Vec::new() }
+        };
+        wake(woken);
+    }
+
+    /// The call that had the turn is over.
+    pub(super) fn pass_on(&self, fingerprint: u64, turn: Turn) {
+        let next = {
+            let mut tracked = lock(&self.tracked);
+            tracked.suspects.pass_on(fingerprint, turn);
+            tracked.waiting.first(fingerprint)
+        };
+        wake(next);
+    }
+}
+
+impl State {
+    /// How many fingerprints are suspects, and how many are quarantined.
+    pub(super) fn counts(&self) -> (usize, usize) {
+        let limits = self.limits();
+        lock(&self.tracked).suspects.counts(&limits, time::now())
+    }
+
+    pub(super) fn waiting(&self) -> usize {
+        lock(&self.tracked).waiting.len()
+    }
+
+    /// Forgets all suspects. What is returned wakes the calls that wait.
+    pub(super) fn reset(&self) -> impl FnOnce() + use<> {
+        let woken = {
+            let mut tracked = lock(&self.tracked);
+            tracked.suspects.clear();
+            self.publish(&tracked);
+            tracked.waiting.all()
+        };
+        || wake(woken)
+    }
+}
+
+fn wake(wakers: impl IntoIterator<Item = Waker>) {
+    wakers.into_iter().for_each(|waker| foreign(|| waker.wake()));
+}
+
+impl LayerState<QuarantineConfig> for State {
+    fn apply_reload(&self, config: &QuarantineConfig, _before: &QuarantineConfig) -> AfterReload<'_> {
+        if config.enabled { Box::new(|| ()) } else { Box::new(self.reset()) }
+    }
+}
+
+impl Observed for State {
+    fn instruments(&self) -> &Instruments {
+        &self.instruments
+    }
+
+    fn condition(&self, _now: Instant) -> Condition {
+        let (suspects, quarantined) = self.counts();
+        Condition::Quarantine(QuarantineCondition {
+            enabled: self.settings.read(|config| config.enabled),
+            suspects,
+            quarantined,
+            waiting: self.waiting(),
+            quarantines: self.instruments.tally().quarantines.get(),
+        })
+    }
+}
+
+impl fmt::Debug for State {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (suspects, quarantined) = self.counts();
+        f.debug_struct("State").field("suspects", &suspects).field("quarantined", &quarantined).finish_non_exhaustive()
+    }
+}
