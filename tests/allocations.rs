@@ -14,6 +14,7 @@ use seawall::deadline::DeadlineLayer;
 use seawall::fallback::{self, FallbackConfig, FallbackLayer};
 use seawall::hedge::{HedgeConfig, HedgeLayer};
 use seawall::load_shed::{LoadShedConfig, LoadShedLayer};
+use seawall::quarantine::{QuarantineConfig, QuarantineLayer};
 use seawall::rate_limit::{RateLimitConfig, RateLimitLayer};
 use seawall::registry::Registry;
 use seawall::retry::{RetryConfig, RetryLayer};
@@ -96,6 +97,12 @@ fn disabled_chaos_allocates_nothing() {
 #[test]
 fn unneeded_fallback_allocates_nothing() {
     let layer = FallbackLayer::new(FallbackConfig::default(), fallback::value(0)).unwrap();
+    assert_eq!(allocations(layer.layer(callee())), 0);
+}
+
+#[test]
+fn quarantine_without_suspects_allocates_nothing() {
+    let layer = QuarantineLayer::new(QuarantineConfig::default(), |request: &u32| *request).unwrap();
     assert_eq!(allocations(layer.layer(callee())), 0);
 }
 

@@ -9,6 +9,7 @@ use seawall::circuit_breaker::{CircuitBreaker, CircuitBreakerConfig, CircuitBrea
 use seawall::deadline::{Deadline, DeadlineLayer};
 use seawall::error::{InvalidConfig, Rejected};
 use seawall::load_shed::{LoadShed, LoadShedConfig, LoadShedLayer};
+use seawall::quarantine::{Quarantine, QuarantineConfig, QuarantineHandle, QuarantineLayer};
 use seawall::rate_limit::{RateLimit, RateLimitConfig, RateLimitHandle, RateLimitLayer};
 use seawall::registry::Registry;
 use seawall::retry::{Budget, Retry, RetryConfig, RetryLayer};
@@ -46,6 +47,8 @@ fn layers_services_and_handles_are_send_sync_clone() {
     is_shared::<Bulkhead<Callee>>();
     is_shared::<RateLimit<Callee>>();
     is_shared::<LoadShed<Callee>>();
+    is_shared::<Quarantine<Callee, fn(&u32) -> u32>>();
+    is_shared::<QuarantineHandle>();
     is_shared::<CircuitBreakerHandle>();
     is_shared::<PermitsHandle>();
     is_shared::<RateLimitHandle>();
@@ -57,6 +60,8 @@ fn layers_services_and_handles_are_send_sync_clone() {
 
 #[test]
 fn calls_of_every_layer_are_send() {
+    let quarantine = QuarantineLayer::new(QuarantineConfig::default(), |request: &u32| *request).unwrap();
+    has_shared_parts(quarantine, callee(), 7);
     has_shared_parts(DeadlineLayer::new(Duration::from_secs(1)).unwrap(), callee(), 7);
     has_shared_parts(RetryLayer::new(RetryConfig::default()).unwrap(), callee(), 7);
     has_shared_parts(CircuitBreakerLayer::new(CircuitBreakerConfig::default()).unwrap(), callee(), 7);

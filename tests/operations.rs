@@ -14,6 +14,7 @@ use seawall::deadline::DeadlineConfig;
 use seawall::fallback::FallbackConfig;
 use seawall::hedge::{HedgeConfig, LearnedDelay};
 use seawall::load_shed::LoadShedConfig;
+use seawall::quarantine::QuarantineConfig;
 use seawall::rate_limit::RateLimitConfig;
 use seawall::retry::{Backoff, BudgetConfig, RetryConfig};
 use syn::visit::{self, Visit};
@@ -92,6 +93,7 @@ fn heading(config: &str) -> Option<&'static str> {
         "CircuitBreakerConfig" => "## Circuit breaker",
         "RateLimitConfig" => "## Rate limit",
         "ChaosConfig" => "## Chaos",
+        "QuarantineConfig" => "## Quarantine",
         "FallbackConfig" => "## Fallback",
         "BalanceConfig" | "SlowStartConfig" | "EjectionConfig" | "TierConfig" | "DnsConfig" => "## Balance",
         "ClientConfig" | "BalancedClientConfig" | "ServerConfig" | "PropagationConfig" => "## Stacks and propagation",
@@ -183,6 +185,7 @@ fn every_default_matches_the_code() {
     check_defaults::<EjectionConfig>(&page, "## Balance", "setting of `ejection`");
     check_defaults::<RateLimitConfig>(&page, "## Rate limit", "setting");
     check_defaults::<ChaosConfig>(&page, "## Chaos", "setting");
+    check_defaults::<QuarantineConfig>(&page, "## Quarantine", "setting");
     check_defaults::<FallbackConfig>(&page, "## Fallback", "setting");
 }
 

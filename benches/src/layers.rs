@@ -11,6 +11,7 @@ use seawall::deadline::DeadlineLayer;
 use seawall::fallback::{self, FallbackConfig, FallbackLayer};
 use seawall::hedge::{HedgeConfig, HedgeLayer};
 use seawall::load_shed::{LoadShedConfig, LoadShedLayer};
+use seawall::quarantine::{QuarantineConfig, QuarantineLayer};
 use seawall::quorum::{QuorumConfig, QuorumLayer};
 use seawall::rate_limit::{RateLimitConfig, RateLimitLayer};
 use seawall::retry::{RetryConfig, RetryLayer};
@@ -96,6 +97,12 @@ pub fn chaos() -> ChaosLayer {
 /// A fallback that is not needed.
 pub fn fallback() -> FallbackLayer<fallback::Value<u64>> {
     FallbackLayer::new(FallbackConfig::default(), fallback::value(0)).expect("the default is valid")
+}
+
+/// A quarantine without suspects.
+pub fn quarantine() -> QuarantineLayer<fn(&u64) -> u64> {
+    QuarantineLayer::new(QuarantineConfig::default(), (|request| *request) as fn(&u64) -> u64)
+        .expect("the default is valid")
 }
 
 /// The recommended layers around a client, without those for HTTP.

@@ -13,6 +13,7 @@ use seawall::deadline::DeadlineConfig;
 use seawall::hedge::{HedgeConfig, HedgeDelay, LearnedDelay};
 use seawall::http::propagation::{HeaderNames, PropagationConfig};
 use seawall::load_shed::LoadShedConfig;
+use seawall::quarantine::QuarantineConfig;
 use seawall::quorum::QuorumConfig;
 use seawall::rate_limit::RateLimitConfig;
 use seawall::retry::{Backoff, BudgetConfig, Growth, Jitter, RetryConfig};
@@ -165,6 +166,14 @@ fn quorum() -> impl Strategy<Value = QuorumConfig> {
         agree: 1 + agree % endpoints,
         max_hold,
     })
+}
+
+fn quarantine() -> impl Strategy<Value = QuarantineConfig> {
+    (any::<bool>(), 2..=16_u32, [duration(), duration(), duration(), duration()], any::<u32>(), keys()).prop_map(
+        |(enabled, endpoints, [window, duration, max_turn, max_hold], max_waiting, max_fingerprints)| {
+            QuarantineConfig { enabled, endpoints, window, duration, max_turn, max_waiting, max_fingerprints, max_hold }
+        },
+    )
 }
 
 fn rate_limit() -> impl Strategy<Value = RateLimitConfig> {
@@ -351,6 +360,13 @@ proptest! {
     }
 
     /// No stack contains these layers, so they are read alone.
+    #[test]
+    fn written_quarantine_is_read_back_unchanged(config in quarantine()) {
+        let toml = toml::to_string(&config).unwrap();
+        prop_assert_eq!(&crate::load_as::<QuarantineConfig>(&toml).unwrap(), &config, "{}", toml);
+    }
+
+    /// The same.
     #[test]
     fn written_hedge_and_quorum_are_read_back_unchanged(hedge in hedge(), quorum in quorum()) {
         let toml = toml::to_string(&hedge).unwrap();

@@ -11,6 +11,7 @@ use seawall::deadline::DeadlineLayer;
 use seawall::fallback::{self, FallbackLayer};
 use seawall::hedge::{HedgeConfig, HedgeLayer};
 use seawall::load_shed::{LoadShedConfig, LoadShedLayer};
+use seawall::quarantine::QuarantineLayer;
 use seawall::rate_limit::{RateLimitConfig, RateLimitLayer};
 use seawall::retry::{RetryConfig, RetryLayer};
 use tower::{Layer, Service};
@@ -29,6 +30,7 @@ macro_rules! for_each_layer {
             rate_limit: RateLimitLayer::new(RateLimitConfig::default()),
             load_shed: LoadShedLayer::new(LoadShedConfig::default()),
             chaos: ChaosLayer::new(Default::default()),
+            quarantine: QuarantineLayer::new(Default::default(), |request: &u32| *request),
             fallback: FallbackLayer::new(Default::default(), fallback::value(0)),
         );
     };

@@ -9,6 +9,7 @@ use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use bytes::Bytes;
+use futures::FutureExt;
 use http::{HeaderMap, Request, Response};
 use http_body::{Body, Frame, SizeHint};
 use http_body_util::combinators::UnsyncBoxBody;
@@ -22,6 +23,7 @@ use seawall::error::rejection;
 use seawall::fallback::{self, FallbackConfig, FallbackLayer};
 use seawall::hedge::{HedgeConfig, HedgeDelay, HedgeLayer};
 use seawall::load_shed::{LoadShedConfig, LoadShedLayer};
+use seawall::quarantine::{QuarantineConfig, QuarantineLayer};
 use seawall::rate_limit::{RateLimitConfig, RateLimitLayer};
 use seawall::retry::{RetryConfig, RetryLayer};
 use tokio::time::{Instant, Sleep, sleep};
@@ -36,7 +38,7 @@ use crate::subject::Gauges;
 macro_rules! every_http_layer {
     ($($law:ident),+ $(,)?) => { $(
         mod $law {
-            every_http_layer!(@ $law deadline retry hedge circuit_breaker bulkhead rate_limit load_shed balance fallback chaos client_stack server_stack);
+            every_http_layer!(@ $law deadline retry hedge circuit_breaker bulkhead rate_limit load_shed balance quarantine fallback chaos client_stack server_stack);
         }
     )+ };
     (@ $law:ident $($layer:ident)+) => { $(
@@ -241,6 +243,20 @@ fn load_shed(steps: &'static [Step]) -> Subject {
     let handle = layer.handle();
     let gauges = move || vec![("in flight", handle.in_flight())];
     Subject::new(layer.layer(callee!(steps, alive)), alive, None, gauges)
+}
+
+/// With a suspect, so that the call has the turn.
+fn quarantine(steps: &'static [Step]) -> Subject {
+    let alive = Arc::new(());
+    let layer = QuarantineLayer::http(QuarantineConfig::default()).unwrap();
+    let handle = layer.handle();
+    let loses = layer.layer(service_fn(|_: Request<Empty<Bytes>>| async {
+        Err::<Response<Empty<Bytes>>, _>(BoxError::from(std::io::Error::from(std::io::ErrorKind::ConnectionReset)))
+    }));
+    assert!(loses.oneshot(Request::new(Empty::new())).now_or_never().unwrap().is_err());
+    assert_eq!(handle.suspects(), 1);
+    let gauges = move || vec![("waiting", handle.waiting())];
+    Subject::new(layer.layer(callee!(steps, alive)), alive, Some(HOLD), gauges)
 }
 
 fn fallback(steps: &'static [Step]) -> Subject {

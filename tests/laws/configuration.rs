@@ -11,6 +11,7 @@ use seawall::error::{Fault, InvalidConfig};
 use seawall::fallback::{self, FallbackLayer};
 use seawall::hedge::{HedgeConfig, HedgeDelay, HedgeLayer, LearnedDelay};
 use seawall::load_shed::{LoadShedConfig, LoadShedLayer};
+use seawall::quarantine::{QuarantineConfig, QuarantineLayer};
 use seawall::rate_limit::{RateLimitConfig, RateLimitLayer};
 use seawall::retry::{Backoff, Budget, BudgetConfig, Growth, RetryConfig, RetryLayer};
 use tokio::time::timeout;
@@ -274,6 +275,23 @@ fn every_fault_of_a_chaos_layer_is_found() {
     let matching = Matching { method: "GET /".into(), ..Matching::default() };
     rule("matching.method", ChaosRule { matching, ..ChaosRule::new(ChaosFault::Hang) });
     assert_eq!(faults(layer(ChaosConfig { max_active: 0, max_hold: ABSURD, ..Default::default() })).len(), 2);
+}
+
+#[test]
+fn every_fault_of_a_quarantine_is_found() {
+    let layer = |config| QuarantineLayer::new(config, |request: &u32| *request);
+    for endpoints in [0, 1, 17, u32::MAX] {
+        fault("endpoints", layer, |config| config.endpoints = endpoints);
+    }
+    for length in [Duration::ZERO, ABSURD] {
+        fault("window", layer, |config| config.window = length);
+        fault("duration", layer, |config| config.duration = length);
+        fault("max_turn", layer, |config| config.max_turn = length);
+        fault("max_hold", layer, |config| config.max_hold = length);
+    }
+    fault("max_fingerprints", layer, |config| config.max_fingerprints = 0);
+    let all = QuarantineConfig { endpoints: 1, window: ABSURD, max_fingerprints: 0, ..Default::default() };
+    assert_eq!(faults(layer(all)), ["endpoints", "window", "max_fingerprints"]);
 }
 
 #[test]

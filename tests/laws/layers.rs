@@ -9,9 +9,11 @@ use seawall::bulkhead::{BulkheadConfig, BulkheadLayer, PermitsHandle};
 use seawall::chaos::{ChaosConfig, ChaosFault, ChaosHandle, ChaosLayer, ChaosRule, Delay};
 use seawall::circuit_breaker::{CircuitBreakerConfig, CircuitBreakerLayer};
 use seawall::deadline::DeadlineLayer;
+use seawall::error::rejection;
 use seawall::fallback::{self, Failure, FallbackConfig, FallbackLayer};
 use seawall::hedge::{HedgeConfig, HedgeDelay, HedgeLayer};
 use seawall::load_shed::{LoadShedConfig, LoadShedLayer};
+use seawall::quarantine::{QuarantineConfig, QuarantineLayer};
 use seawall::rate_limit::{RateLimitConfig, RateLimitHandle, RateLimitLayer};
 use seawall::registry::Registry;
 use seawall::retry::{Backoff, Jitter, RetryConfig, RetryLayer};
@@ -188,6 +190,59 @@ pub(crate) fn fallback() -> Subject {
         readies_ahead: true,
         classifies: true,
     }
+}
+
+pub(crate) fn quarantine() -> Subject {
+    Subject {
+        as_configured_by_default: || {
+            let layer = QuarantineLayer::new(QuarantineConfig::default(), |request: &u32| *request).unwrap();
+            Value::new(layer.named_in(&Registry::new(), NAME).unwrap(), Vec::new)
+        },
+        as_tight_as_can_be: || Value::new(tight_quarantine(poisoned()), Vec::new),
+        prepare: None,
+        longest: Some(HOLD),
+        refuses: false,
+        returns_permits: true,
+        at_once: 1,
+        readies_ahead: true,
+        classifies: true,
+    }
+}
+
+/// The same with a suspect, of which one call at a time is sent.
+pub(crate) fn quarantine_suspect() -> Subject {
+    async fn suspected(value: &Value) {
+        let mut service = value.around(Difficult::new(Readiness::AtOnce, Answer::Fails));
+        assert!(Driven::new(service.call(0)).finish().await.is_err());
+    }
+    Subject {
+        as_tight_as_can_be: || {
+            let layer = tight_quarantine(poisoned_losses());
+            let handle = layer.handle();
+            Value::new(layer, move || vec![("waiting", handle.waiting())])
+        },
+        prepare: Some(|value| Box::pin(suspected(value))),
+        refuses: true,
+        ..quarantine()
+    }
+}
+
+fn tight_quarantine(classifier: Poisoned) -> QuarantineLayer<fn(&u32), Poisoned> {
+    let config = QuarantineConfig { max_waiting: 1, max_turn: HOLD, ..QuarantineConfig::default() };
+    QuarantineLayer::new(config, (|_| ()) as fn(&u32)).unwrap().with_classifier(classifier)
+}
+
+/// As [`poisoned`], and every error of the callee is a loss.
+fn poisoned_losses() -> Poisoned {
+    verdict::from_fn(|result| {
+        assert_no_lock_is_held();
+        match result {
+            Ok(&POISON) => panic!("the classifier panics"),
+            Ok(_) => Verdict::Success,
+            Err(error) if rejection(error).is_none() => Verdict::Lost,
+            Err(error) => verdict::of_error(error),
+        }
+    })
 }
 
 pub(crate) fn balance() -> Subject {

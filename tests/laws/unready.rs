@@ -11,6 +11,7 @@ use seawall::error::{InvalidConfig, Reason, rejection};
 use seawall::fallback::{self, Computed, Failure, FallbackLayer};
 use seawall::hedge::HedgeLayer;
 use seawall::load_shed::LoadShedLayer;
+use seawall::quarantine::QuarantineLayer;
 use seawall::rate_limit::RateLimitLayer;
 use seawall::retry::{Budget, RetryConfig, RetryLayer};
 use seawall::verdict::AtResponse;
@@ -71,9 +72,16 @@ layers! {
     bulkhead: BulkheadLayer::new(Default::default()), |layer: BulkheadLayer| layer.keyed_by(|_: &u32| ());
     rate_limit: RateLimitLayer::new(Default::default()), |layer: RateLimitLayer| layer.keyed_by(|_: &u32| ());
     chaos: ChaosLayer::new(Default::default()), |layer: ChaosLayer| layer.clone();
+    quarantine: of_requests(), |layer: QuarantineLayer<OfRequests>| layer.clone();
     fallback: declining(), |layer: FallbackLayer<Declines>| layer.clone();
     balance: one_endpoint(), |layer: OneEndpoint<AtResponse>| layer.clone();
     load_shed: LoadShedLayer::new(Default::default()), |layer: LoadShedLayer| layer.keyed_by(|_: &u32| ());
+}
+
+type OfRequests = fn(&u32) -> u32;
+
+fn of_requests() -> Result<QuarantineLayer<OfRequests>, InvalidConfig> {
+    QuarantineLayer::new(Default::default(), |request| *request)
 }
 
 type Declines = Computed<fn(&Failure<u32>) -> Option<u32>, u32>;

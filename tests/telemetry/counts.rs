@@ -1,14 +1,17 @@
 //! The decisions of a layer are counted, with its name, the layer and the reason.
 use std::time::Duration;
 
+use seawall::balance::{BalanceConfig, BalanceLayer, Endpoint};
 use seawall::chaos::{ChaosConfig, ChaosFault, ChaosLayer, ChaosRule};
 use seawall::circuit_breaker::{CircuitBreakerConfig, CircuitBreakerLayer};
 use seawall::deadline::DeadlineLayer;
 use seawall::fallback::{self, Failure, FallbackConfig, FallbackLayer};
 use seawall::load_shed::{LoadShedConfig, LoadShedLayer};
+use seawall::quarantine::{QuarantineConfig, QuarantineLayer};
 use seawall::rate_limit::{RateLimitConfig, RateLimitLayer};
 use seawall::registry::Registry;
 use seawall::retry::{RetryConfig, RetryLayer};
+use seawall::verdict::{self, Verdict};
 use tower::{BoxError, Layer, ServiceExt, service_fn};
 
 use crate::recorded::{Metrics, read, with_recorder};
@@ -72,6 +75,21 @@ fn retries_and_transitions_are_counted() {
             "seawall_retries_refused_total{why=attempts} 1",
             "seawall_retries_total{cause=transient} 2",
         ]
+    );
+}
+
+#[test]
+fn quarantines_are_counted_and_their_refusals() {
+    let lost = verdict::from_fn(|_: Result<&(), &BoxError>| Verdict::Lost);
+    let layer = QuarantineLayer::new(QuarantineConfig::default(), |(): &()| "reports").unwrap();
+    let layer = layer.with_classifier(lost).named("quarantine").unwrap();
+    let balance = BalanceLayer::new(BalanceConfig::default()).unwrap().with_classifier(lost);
+    let balance = balance.with_endpoints((0..4).map(|number| Endpoint::new(number.to_string()))).unwrap();
+    let service = layer.layer(balance.service(|_| service_fn(|()| async { Ok::<_, BoxError>(()) })));
+    let lines = counted_of("quarantine", async { while service.clone().oneshot(()).await.is_ok() {} });
+    assert_eq!(
+        lines,
+        ["seawall_quarantines_total{} 1", "seawall_rejected_total{layer=quarantine,reason=quarantined} 1"]
     );
 }
 

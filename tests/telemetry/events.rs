@@ -5,13 +5,16 @@ use std::fmt;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use seawall::balance::{BalanceConfig, BalanceLayer, Endpoint};
 use seawall::chaos::{ChaosConfig, ChaosFault, ChaosLayer, ChaosRule};
 use seawall::circuit_breaker::{CircuitBreakerConfig, CircuitBreakerLayer};
 use seawall::fallback::{self, FallbackConfig, FallbackLayer};
 #[cfg(feature = "grpc")]
 use seawall::http::respond::RespondLayer;
+use seawall::quarantine::{QuarantineConfig, QuarantineLayer};
 use seawall::rate_limit::{RateLimitConfig, RateLimitLayer};
 use seawall::registry::Registry;
+use seawall::verdict::{self, Verdict};
 use tokio::time::advance;
 use tower::{BoxError, Layer, ServiceExt, service_fn};
 use tracing::field::{Field, Visit};
@@ -191,6 +194,24 @@ fn untrusted_text_cannot_forge_a_log_line() {
     let errors: Vec<_> = told.iter().map(|event| event["error"].clone()).collect();
     let shown = [escaped.to_owned(), format!("cannot pay {escaped}: {escaped}"), escaped.to_owned()];
     assert_eq!(errors, [shown.clone(), shown].concat());
+}
+
+#[test]
+fn quarantine_is_logged_with_the_fingerprint() {
+    let lost = verdict::from_fn(|_: Result<&(), &BoxError>| Verdict::Lost);
+    let events = logged(async {
+        let layer = QuarantineLayer::new(QuarantineConfig::default(), |_: &&str| "GET\n/reports".to_owned()).unwrap();
+        let layer = layer.with_classifier(lost).named_in(&Registry::new(), "reports").unwrap();
+        let balance = BalanceLayer::new(BalanceConfig::default()).unwrap().with_classifier(lost);
+        let balance = balance.with_endpoints((0..4).map(|number| Endpoint::new(number.to_string()))).unwrap();
+        let service = layer.layer(balance.service(|_| service_fn(|_| async { Ok::<_, BoxError>(()) })));
+        while service.clone().oneshot("").await.is_ok() {}
+    });
+    let event = events.iter().find(|event| event["message"] == "quarantined").expect("the event");
+    assert_eq!(
+        ["name", "layer", "fingerprint", "duration", "level"].map(|field| &*event[field]),
+        ["reports", "quarantine", r#""GET\n/reports""#, "60s", "WARN"]
+    );
 }
 
 #[test]

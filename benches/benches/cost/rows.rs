@@ -136,6 +136,8 @@ fn add_rows(rows: &mut Rows<'_>, echo: Echo) {
 
     rows.add("fallback", layers::fallback().layer(echo));
 
+    rows.add("quarantine", layers::quarantine().layer(echo));
+
     rows.add("chaos_off", layers::chaos().layer(echo));
 
     if rows.case == Case::Ready {

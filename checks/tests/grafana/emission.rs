@@ -23,6 +23,7 @@ use seawall::hedge::{HedgeConfig, HedgeDelay, HedgeLayer};
 use seawall::http::UploadBody;
 use seawall::http::respond::RespondLayer;
 use seawall::load_shed::{LoadShedConfig, LoadShedLayer};
+use seawall::quarantine::{QuarantineConfig, QuarantineLayer};
 use seawall::quorum::{QuorumConfig, QuorumLayer};
 use seawall::rate_limit::{RateLimitConfig, RateLimitLayer};
 use seawall::registry::Registry;
@@ -73,6 +74,7 @@ pub(crate) fn scrape() -> String {
         circuit_breaker(&registry).await;
         balance(&registry).await;
         transitions(&registry).await;
+        quarantine(&registry).await;
         fallbacks(&registry).await;
         faults(&registry).await;
         settings(&registry);
@@ -228,6 +230,16 @@ async fn quorum(registry: &Registry) {
     let replica = |answer: u32| service_fn(move |()| async move { Ok::<_, BoxError>(answer) });
     layer.over([1, 1, 2].map(replica)).unwrap().oneshot(()).await.unwrap();
     layer.over([1, 2, 3].map(replica)).unwrap().oneshot(()).await.unwrap_err();
+    registry.publish();
+}
+
+async fn quarantine(registry: &Registry) {
+    let layer = QuarantineLayer::new(QuarantineConfig::default(), |_: &Verdict| "reports").unwrap();
+    let layer = layer.with_classifier(verdict::from_fn(as_told)).named_in(registry, "reports").unwrap();
+    let balance = BalanceLayer::new(BalanceConfig::default()).unwrap().with_classifier(verdict::from_fn(as_told));
+    let endpoints = (0..4).map(|number| Endpoint::new(number.to_string()));
+    let service = layer.layer(balance.with_endpoints(endpoints).unwrap().service(|_| service_fn(echo)));
+    while service.clone().oneshot(Verdict::Lost).await.is_ok() {}
     registry.publish();
 }
 
