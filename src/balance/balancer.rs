@@ -15,7 +15,7 @@ use crate::admission::registry::EndpointMode;
 use crate::algorithm::balance::{EjectionChange, EjectionRecord, Judged};
 use crate::ground::error::InvalidConfig;
 use crate::ground::settings::Settings;
-use crate::ground::sync::atomic::{AtomicU64, Ordering};
+use crate::ground::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use crate::ground::sync::{Mutex, Swap, lock};
 use crate::ground::time::{self, Instant};
 use crate::layers::core::LayerParts;
@@ -39,6 +39,8 @@ pub(crate) struct Balancer {
     discovery_task: Mutex<Option<DiscoveryTask>>,
     /// The number of streams that have been followed. Changed with `records` locked: a superseded stream changes no set after that.
     discovery_epoch: AtomicU64,
+    /// Whether a stream is followed that may still yield the first set.
+    awaits_set: AtomicBool,
 }
 
 impl Balancer {
@@ -56,6 +58,7 @@ impl Balancer {
             readiness_limit,
             discovery_task: Mutex::new(None),
             discovery_epoch: AtomicU64::new(0),
+            awaits_set: AtomicBool::new(false),
         }
     }
 
@@ -177,6 +180,20 @@ impl Balancer {
     pub(super) fn publish(&self, set: EndpointSet) -> Arc<EndpointSet> {
         set.mark_panics();
         self.set.swap(Arc::new(set))
+    }
+
+    /// A stream is followed, or has ended. Calls wait for the first set of a stream as they wait for a permit.
+    pub(super) fn set_awaiting(&self, awaits_set: bool) {
+        self.awaits_set.store(awaits_set, Ordering::Release);
+        if !awaits_set {
+            self.serve_all();
+        }
+    }
+
+    /// Whether calls get an endpoint of this set sooner or later.
+    pub(super) fn may_serve(&self, set: &EndpointSet) -> bool {
+        Wanted::ALL.into_iter().any(|wanted| set.serves(wanted))
+            || set.members.is_empty() && self.awaits_set.load(Ordering::Acquire)
     }
 
     /// Gives free permits to waiting calls, and lets them look at the endpoints again.

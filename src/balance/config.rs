@@ -25,7 +25,7 @@ use crate::loader::HumanTime;
 #[cfg_attr(all(test, feature = "config"), derive(schemars::JsonSchema))]
 pub struct BalanceConfig {
     /// The circuit breaker of each endpoint. Default: that of [`CircuitBreakerConfig`]. Its `max_hold` bounds a call without a deadline.
-    /// `unready_while_open` and `max_keys` have no effect here.
+    /// `unready_while_open` must be `false`, and `max_keys` has no effect here.
     pub circuit_breaker: CircuitBreakerConfig,
     /// How many calls run at once at each endpoint, at least 1. Default: 64.
     #[cfg_attr(all(test, feature = "config"), schemars(range(min = 1)))]
@@ -66,9 +66,15 @@ impl Default for BalanceConfig {
     }
 }
 
+const ALWAYS_READY: &str =
+    "must be false in a balancer, which is always ready, and sends no calls to an endpoint whose breaker is open";
+
 impl Validate for BalanceConfig {
     fn check(&self, validation: &mut Validation) {
-        validation.nested("circuit_breaker", |validation| self.circuit_breaker.check(validation));
+        validation.nested("circuit_breaker", |validation| {
+            self.circuit_breaker.check(validation);
+            validation.check(!self.circuit_breaker.unready_while_open, "unready_while_open", ALWAYS_READY);
+        });
         validation.at_least_one("max_concurrent", self.max_concurrent.into());
         validation.positive("max_wait", self.max_wait);
         validation.nested("slow_start", |validation| self.slow_start.check(validation));

@@ -59,6 +59,7 @@ impl BalanceHandle {
     /// # Ok(())
     /// # }
     /// ```
+    #[must_use = "there may be no endpoint with this key"]
     pub fn set_mode(&self, key: &str, mode: EndpointMode) -> bool {
         self.balancer.set_mode(key, mode)
     }

@@ -1,5 +1,7 @@
 //! The balancer as its layer core and the registry see it.
 
+use std::time::Duration;
+
 use super::balancer::Balancer;
 use super::config::BalanceConfig;
 use super::endpoint_set::{EndpointSet, Member};
@@ -32,9 +34,11 @@ impl Observed for Balancer {
         let count = |is: &dyn Fn(&Member) -> bool| set.members.iter().filter(|member| is(member)).count();
         let listed = |member: &Member| EndpointCondition {
             key: member.endpoint.key().to_owned(),
+            address: member.endpoint.address().to_owned(),
             tier: member.endpoint.tier(),
             weight: member.endpoint.weight(),
             in_flight: u64::from(member.state.load.in_flight()),
+            cost: member.state.load.cost(now, &self.common.load).map(|nanos| Duration::from_nanos(nanos as u64)),
             ejected: member.state.standing.now().is_ejected(),
             mode: member.state.standing.now().mode(),
             breaker: member.state.breaker.handle().state(),
@@ -59,6 +63,8 @@ impl EndpointSet {
         let until: Vec<_> = self.members.iter().filter_map(|member| member.state.breaker.refuses_until(now)).collect();
         let first = until.iter().min().filter(|until| **until < Instant::MAX).map(|until| until.since(now));
         let ejected = self.members.iter().filter(|member| member.state.standing.now().is_ejected()).count();
-        Numbers::of_endpoints(self.members.len(), until.len(), ejected, first)
+        let is_set = |member: &&Member| member.state.standing.now().mode() != EndpointMode::Serving;
+        let by_hand = self.members.iter().filter(is_set).count();
+        Numbers::of_endpoints([self.members.len(), until.len(), ejected, by_hand], first)
     }
 }

@@ -39,7 +39,7 @@ impl Balancer {
         if self.queue.len() > 0 {
             return match self.pick_probe(set, bound, now) {
                 Some(place) => Picked::At(place),
-                None if Wanted::ALL.into_iter().any(|wanted| set.serves(wanted)) => Picked::Full,
+                None if self.may_serve(set) => Picked::Full,
                 None => Picked::NoEndpoints,
             };
         }
@@ -57,7 +57,7 @@ impl Balancer {
                 return Picked::Full;
             }
         }
-        Picked::NoEndpoints
+        if self.may_serve(set) { Picked::Full } else { Picked::NoEndpoints }
     }
 
     /// An endpoint whose breaker is half-open and has a free probe slot.

@@ -9,7 +9,6 @@ use super::client::CallClient;
 use super::connections::Connections;
 use super::permit::Permit;
 use super::pick::{Place, admit};
-use super::standing::Wanted;
 use super::waiter::Waiter;
 use crate::algorithm::queue::Refusal;
 use crate::ground::call_deadline::CallDeadline;
@@ -57,7 +56,7 @@ impl<S: Clone, Req> WaitingCall<S, Req> {
                             return Poll::Ready(Ok(placed));
                         }
                     }
-                    if !Wanted::ALL.into_iter().any(|wanted| set.serves(wanted)) {
+                    if !self.waiter.balancer().may_serve(&set) {
                         if self.waiter.balancer().is_replaced(&set) {
                             continue;
                         }

@@ -45,7 +45,7 @@ pub struct BalancedClientLayer<C = ByStatus, R = ByMethod, P = HttpPropagator, L
 /// # fn is_client<S: tower::Service<http::Request<Full<Bytes>>>>(_: &S) {}
 /// # is_client(&client);
 ///
-/// handle.set_mode("10.0.0.2:8080", EndpointMode::Draining); // before it is stopped
+/// assert!(handle.set_mode("10.0.0.2:8080", EndpointMode::Draining)); // before it is stopped
 /// # Ok(())
 /// # }
 /// ```

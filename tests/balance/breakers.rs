@@ -106,7 +106,7 @@ async fn half_open_refusal_chooses_again_by_load_and_tier() {
     let (handle, service) = (layer.handle(), servers.service(&layer));
     let weights = servers.endpoints().into_iter().zip([1000.0, 1.0, 1.0, 1.0, 1.0]);
     handle.set_endpoints(weights.map(|(endpoint, weight)| endpoint.with_weight(weight))).unwrap();
-    handle.set_mode("1", EndpointMode::Standby);
+    assert!(handle.set_mode("1", EndpointMode::Standby));
     fail_first(&servers, 1);
     fail(&service, 1).await;
     servers.set(0, Behaviour::Answers(MS));

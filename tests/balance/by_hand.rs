@@ -42,12 +42,12 @@ async fn last_draining_endpoint_is_used_and_an_isolated_one_is_not() {
     let servers = Servers::answering(2, MS);
     let layer = servers.layer(BalanceConfig::default());
     let (handle, service) = (layer.handle(), servers.service(&layer));
-    handle.set_mode("0", EndpointMode::Isolated);
-    handle.set_mode("1", EndpointMode::Draining);
+    assert!(handle.set_mode("0", EndpointMode::Isolated));
+    assert!(handle.set_mode("1", EndpointMode::Draining));
     for _ in 0..20 {
         assert_eq!(call(&service).await.unwrap(), 1, "draining is better than nothing");
     }
-    handle.set_mode("1", EndpointMode::Isolated);
+    assert!(handle.set_mode("1", EndpointMode::Isolated));
     assert_eq!(refused(call(&service).await).reason(), Reason::NoEndpoints);
     assert!(!handle.set_mode("2", EndpointMode::Isolated), "there is none");
     assert_eq!(handle.mode("2"), None);
@@ -59,7 +59,7 @@ async fn standby_by_hand_carries_the_overflow() {
     let servers = Servers::answering(2, 10 * MS);
     let layer = servers.layer(BalanceConfig { max_concurrent: 2, ..Default::default() });
     let (handle, service) = (layer.handle(), servers.service(&layer));
-    handle.set_mode("1", EndpointMode::Standby);
+    assert!(handle.set_mode("1", EndpointMode::Standby));
     for _ in 0..20 {
         assert_eq!(call(&service).await.unwrap(), 0);
     }
@@ -76,7 +76,7 @@ async fn mode_survives_a_change_of_the_set_and_a_reload() {
     let servers = Servers::answering(3, MS);
     let layer = servers.layer(BalanceConfig::default());
     let (handle, service) = (layer.handle(), servers.service(&layer));
-    handle.set_mode("0", EndpointMode::Isolated);
+    assert!(handle.set_mode("0", EndpointMode::Isolated));
     handle.set_endpoints(servers.endpoints().into_iter().take(2)).unwrap();
     layer.reload(&BalanceConfig { max_concurrent: 3, ..BalanceConfig::default() }).unwrap();
     for _ in 0..20 {
@@ -93,18 +93,18 @@ async fn waiting_calls_follow_the_modes() {
     let servers = Servers::new([Behaviour::Hangs, Behaviour::Answers(MS)]);
     let layer = servers.layer(BalanceConfig { max_concurrent: 1, ..Default::default() });
     let (handle, service) = (layer.handle(), servers.service(&layer));
-    handle.set_mode("1", EndpointMode::Isolated);
+    assert!(handle.set_mode("1", EndpointMode::Isolated));
     let running = tokio::spawn(service.clone().oneshot(0));
     settle().await;
     let waiting = tokio::spawn(service.clone().oneshot(0));
     settle().await;
     assert_eq!(handle.waiting(), 1);
-    handle.set_mode("1", EndpointMode::Serving);
+    assert!(handle.set_mode("1", EndpointMode::Serving));
     assert_eq!(waiting.await.unwrap().unwrap(), 1);
-    handle.set_mode("1", EndpointMode::Isolated);
+    assert!(handle.set_mode("1", EndpointMode::Isolated));
     let waiting = tokio::spawn(service.clone().oneshot(0));
     settle().await;
-    handle.set_mode("0", EndpointMode::Isolated);
+    assert!(handle.set_mode("0", EndpointMode::Isolated));
     assert_eq!(refused(waiting.await.unwrap()).reason(), Reason::NoEndpoints);
     assert_eq!((handle.waiting(), handle.in_flight()), (0, 1));
     running.abort();

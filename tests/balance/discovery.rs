@@ -3,6 +3,7 @@
 use futures::StreamExt;
 use futures::channel::mpsc::unbounded;
 use seawall::balance::discovered;
+use seawall::error::{Reason, rejection};
 use seawall::registry::Registry;
 use tower::discover::Change;
 
@@ -50,6 +51,57 @@ async fn stream_is_dropped_with_the_last_service_or_for_another_stream() {
     drop(service);
     settle().await;
     assert!(second.is_closed());
+}
+
+/// A service starts before its discovery has answered.
+#[tokio::test(start_paused = true)]
+async fn calls_wait_for_the_first_set_of_a_stream() {
+    let servers = Servers::answering(1, MS);
+    let layer = BalanceLayer::new(BalanceConfig::default()).unwrap();
+    let (handle, service) = (layer.handle(), servers.service(&layer));
+    let refused = |error: BoxError| rejection(&error).map(|refusal| refusal.reason());
+    assert_eq!(refused(call(&service).await.unwrap_err()), Some(Reason::NoEndpoints), "nothing is on its way");
+
+    let (sender, sets) = unbounded();
+    handle.follow(sets);
+    let start = Instant::now();
+    let calls: Vec<_> = (0..3).map(|_| tokio::spawn(service.clone().oneshot(0))).collect();
+    sleep(SECOND).await;
+    assert_eq!(handle.waiting(), 3);
+    sender.unbounded_send(servers.endpoints()).unwrap();
+    for call in calls {
+        assert_eq!(call.await.unwrap().unwrap(), 0);
+    }
+    assert!(start.elapsed() < SECOND + 10 * MS);
+}
+
+/// The wait for a first set has the bounds of any wait, and ends when no set can come.
+#[tokio::test(start_paused = true)]
+async fn wait_for_the_first_set_ends() {
+    let reason = |error: BoxError| rejection(&error).map(|refusal| refusal.reason());
+    let servers = Servers::answering(1, MS);
+    let layer = BalanceLayer::new(BalanceConfig { max_wait: SECOND, ..BalanceConfig::default() }).unwrap();
+    let (handle, service) = (layer.handle(), servers.service(&layer));
+    let (sender, sets) = unbounded();
+    handle.follow(sets);
+    let start = Instant::now();
+    assert_eq!(reason(call(&service).await.unwrap_err()), Some(Reason::QueueTimeout));
+    assert_eq!(start.elapsed(), SECOND);
+    let waits = tokio::spawn(service.clone().oneshot(0));
+    settle().await;
+    drop(sender);
+    assert_eq!(reason(waits.await.unwrap().unwrap_err()), Some(Reason::NoEndpoints), "the stream has ended");
+
+    // Another stream takes over while a call waits. Then a stream panics.
+    let (first, sets) = unbounded();
+    handle.follow(sets);
+    let waits = tokio::spawn(service.clone().oneshot(0));
+    settle().await;
+    handle.follow(futures::stream::poll_fn(|_| panic!("a bad stream")));
+    settle().await;
+    assert!(first.is_closed());
+    assert_eq!(reason(waits.await.unwrap().unwrap_err()), Some(Reason::NoEndpoints));
+    assert_eq!(handle.waiting(), 0);
 }
 
 /// Sets change all the time, under load: no call fails, and nothing is left.

@@ -50,6 +50,7 @@ async fn dead_endpoint_fails_no_call_of_the_http_stack() {
     let refusal = status(&client).await.unwrap_err();
     let rejected = seawall::error::rejection(&refusal).unwrap();
     assert_eq!((rejected.reason(), rejected.name()), (seawall::error::Reason::NoEndpoints, Some("orders")));
+    assert!(rejected.to_string().contains("set aside by hand 2"), "{rejected}");
     assert_eq!(layers.balance().in_flight(), 0);
 }
 

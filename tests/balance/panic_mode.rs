@@ -46,13 +46,13 @@ async fn start(service: &Balance<Client>, number: usize) -> Vec<Pending> {
 async fn waiting_calls_get_ejected_endpoints_in_a_panic() {
     let (servers, handle, service) = first_of_six_is_ejected().await;
     for isolated in ["1", "2"] {
-        handle.set_mode(isolated, EndpointMode::Isolated);
+        assert!(handle.set_mode(isolated, EndpointMode::Isolated));
     }
     let running = fill(&servers, &service, 3..6).await;
     let waiting = start(&service, 10).await;
     assert_eq!((servers.running(), handle.waiting()), (vec![0, 0, 0, 4, 4, 4], 10), "half of the tier is healthy");
     // It begins while calls wait: two of six are healthy.
-    handle.set_mode("3", EndpointMode::Isolated);
+    assert!(handle.set_mode("3", EndpointMode::Isolated));
     settle().await;
     assert_eq!((servers.running()[0], handle.waiting()), (4, 6));
     // This one joins the queue.
@@ -64,7 +64,7 @@ async fn waiting_calls_get_ejected_endpoints_in_a_panic() {
     servers.set(0, Behaviour::Hangs);
     let more = start(&service, 5).await;
     assert_eq!((servers.running()[0], handle.waiting()), (4, 1));
-    handle.set_mode("3", EndpointMode::Serving);
+    assert!(handle.set_mode("3", EndpointMode::Serving));
     let before = servers.calls()[0];
     more.iter().take(4).for_each(|call| call.abort());
     settle().await;
@@ -81,7 +81,7 @@ async fn panic_of_another_tier_keeps_ejected_endpoints_idle() {
     let tiers = servers.endpoints().into_iter().zip([1, 1, 1, 1, 1, 0]);
     handle.set_endpoints(tiers.map(|(endpoint, tier)| endpoint.with_tier(tier))).unwrap();
     for isolated in ["1", "5"] {
-        handle.set_mode(isolated, EndpointMode::Isolated);
+        assert!(handle.set_mode(isolated, EndpointMode::Isolated));
     }
     let running = fill(&servers, &service, 2..5).await;
     let waiting = start(&service, 3).await;

@@ -291,7 +291,7 @@ fn balance() -> impl Strategy<Value = BalanceConfig> {
             tiers,
         )| {
             BalanceConfig {
-                circuit_breaker,
+                circuit_breaker: CircuitBreakerConfig { unready_while_open: false, ..circuit_breaker },
                 max_concurrent,
                 max_waiting,
                 max_wait,

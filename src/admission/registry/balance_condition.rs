@@ -40,12 +40,17 @@ pub struct BalanceCondition {
 pub struct EndpointCondition {
     /// The key.
     pub key: String,
+    /// The address.
+    pub address: String,
     /// The tier.
     pub tier: u8,
     /// The weight.
     pub weight: f64,
     /// The calls in flight.
     pub in_flight: u64,
+    /// The average cost of a call here, as far as it is known: its latency, where a failure counts as ten successes. An endpoint that
+    /// costs far more than the others gets few calls. `None` without a call in the last seconds.
+    pub cost: Option<Duration>,
     /// Whether it is ejected.
     pub ejected: bool,
     /// How it is used, as set by hand.

@@ -70,7 +70,8 @@ impl Validate for DnsConfig {
 /// timeout; the next attempts wait for it, so each name blocks one thread at most.
 ///
 /// # Errors
-/// If a setting is out of its range; all faults are listed, with the path of the field.
+/// If a setting is out of its range, or `host` is no name with a port; all faults are listed, with the path of the field. A name that
+/// does not resolve is no fault: it may do so later.
 ///
 /// ```no_run
 /// use seawall::balance::{BalanceConfig, BalanceLayer, DnsConfig, dns};
@@ -86,8 +87,18 @@ pub fn dns(
     host: impl Into<String>,
     config: DnsConfig,
 ) -> Result<impl Stream<Item = Vec<Endpoint>> + Send + 'static, InvalidConfig> {
-    config.validate()?;
-    Ok(resolutions(host.into(), config, lookup::lookup))
+    let host = host.into();
+    Validation::of(|validation| {
+        let problem =
+            format_args!("invalid value: {host:?}, must be a name with a port, such as `payments.internal:8080`");
+        validation.check(has_port(&host), "host", problem);
+        config.check(validation);
+    })?;
+    Ok(resolutions(host, config, lookup::lookup))
+}
+
+fn has_port(host: &str) -> bool {
+    host.rsplit_once(':').is_some_and(|(name, port)| !name.is_empty() && port.parse().is_ok_and(|port: u16| port > 0))
 }
 
 /// The state between two resolutions.
@@ -233,5 +244,16 @@ mod tests {
         let invalid = dns("payments:80", config).err().expect("three faults");
         let paths: Vec<_> = invalid.faults().iter().map(|fault| fault.path()).collect();
         assert_eq!(paths, ["interval", "jitter", "timeout"]);
+    }
+
+    #[test]
+    fn host_needs_a_port() {
+        for good in ["payments:80", "payments.internal:8080", "10.0.0.1:1", "[::1]:65535"] {
+            assert!(dns(good, DnsConfig::default()).is_ok(), "{good}");
+        }
+        for bad in ["", "payments", "payments:", "payments:http", "payments:0", "payments:65536", ":80", "::"] {
+            let invalid = dns(bad, DnsConfig::default()).err().expect(bad);
+            assert_eq!(invalid.faults().iter().map(|fault| fault.path()).collect::<Vec<_>>(), ["host"], "{bad}");
+        }
     }
 }

@@ -16,6 +16,8 @@ impl BalanceHandle {
     /// has another fault is logged, and the former set stays; it is counted as a rejected reload. If the stream ends, the last set stays,
     /// and that is logged.
     ///
+    /// If there are no endpoints yet, calls wait for the first set, for as long as they would wait for a permit.
+    ///
     /// The task ends with the layer value and all its services, or when another stream is followed.
     ///
     /// # Panics
@@ -36,16 +38,33 @@ impl BalanceHandle {
     /// ```
     pub fn follow(&self, sets: impl Stream<Item = Vec<Endpoint>> + Send + 'static) {
         let epoch = self.balancer().begin_epoch();
-        let task = tokio::spawn(follow(Arc::downgrade(self.balancer()), epoch, sets));
+        let following = Following { balancer: Arc::downgrade(self.balancer()), epoch };
+        self.balancer().set_awaiting(true);
+        let task = tokio::spawn(follow(following, sets));
         self.balancer().keep(DiscoveryTask::new(epoch, task.abort_handle()));
     }
 }
 
-async fn follow(balancer: Weak<Balancer>, epoch: u64, sets: impl Stream<Item = Vec<Endpoint>>) {
+/// The stream of this epoch, until it ends or its task does.
+struct Following {
+    balancer: Weak<Balancer>,
+    epoch: u64,
+}
+
+impl Drop for Following {
+    fn drop(&mut self) {
+        if let Some(balancer) = self.balancer.upgrade().filter(|balancer| balancer.is_current(self.epoch)) {
+            balancer.set_awaiting(false);
+        }
+    }
+}
+
+async fn follow(following: Following, sets: impl Stream<Item = Vec<Endpoint>>) {
     let mut sets = pin!(sets);
+    let epoch = following.epoch;
     loop {
         let endpoints = sets.next().await;
-        let Some(balancer) = balancer.upgrade() else { return };
+        let Some(balancer) = following.balancer.upgrade() else { return };
         match endpoints.map(|endpoints| balancer.set_endpoints(endpoints, Some(epoch))) {
             // The abort reaches a task only after its poll.
             _ if !balancer.is_current(epoch) => return,

@@ -22,7 +22,7 @@ use super::{Trip, TripCause};
 /// | `rate_limited` | `limit` and `per`, `waiting`, `expected`, and `time_left` where there is a deadline |
 /// | `circuit_open` | `opened_by`, `open_for`, `breaks`, `next_probe`; and `calls`, `failures`, `slow`, `overdue`, `unanswered`, unless it was forced open |
 /// | `deadline_exceeded`, `head_timeout`, `idle_timeout`, `attempt_timeout`, `hold_exceeded`, `request_idle` | `given` and `elapsed` |
-/// | `no_endpoints` | `endpoints`, `open`, `ejected`, and `next_probe` if a breaker is open |
+/// | `no_endpoints` | `endpoints`, `open`, `ejected`, `by_hand`, and `next_probe` if a breaker is open |
 /// | `not_ready` | `waiting` and `limit`, if too many were waiting; `given` and `elapsed`, if its time was over |
 ///
 /// ```
@@ -75,6 +75,7 @@ struct Endpoints {
     endpoints: u32,
     open: u32,
     ejected: u32,
+    by_hand: u32,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -127,17 +128,12 @@ impl Numbers {
         Self(Kind::Timeout { given: Nanos::of(given), elapsed: Nanos::of(elapsed) })
     }
 
-    /// The numbers of a set of endpoints: all of them, those whose breaker is open, and those that are ejected. `next_probe` is the
-    /// time until the first of the breakers lets a call pass.
-    pub(crate) fn of_endpoints(endpoints: usize, open: usize, ejected: usize, next_probe: Option<Duration>) -> Self {
-        let count = |count| u32::try_from(count).unwrap_or(u32::MAX);
-        let [endpoints, open, ejected] = [endpoints, open, ejected].map(count);
-        Self(Kind::Endpoints(Endpoints {
-            next_probe: next_probe.map_or(Nanos::NONE, Nanos::of),
-            endpoints,
-            open,
-            ejected,
-        }))
+    /// The numbers of a set of endpoints: all of them, those whose breaker is open, those that are ejected, and those that were set
+    /// aside by hand. `next_probe` is the time until the first of the breakers lets a call pass.
+    pub(crate) fn of_endpoints(numbers: [usize; 4], next_probe: Option<Duration>) -> Self {
+        let [endpoints, open, ejected, by_hand] = numbers.map(|number| u32::try_from(number).unwrap_or(u32::MAX));
+        let next_probe = next_probe.map_or(Nanos::NONE, Nanos::of);
+        Self(Kind::Endpoints(Endpoints { next_probe, endpoints, open, ejected, by_hand }))
     }
 
     fn permits(&self) -> Permits {
@@ -225,6 +221,11 @@ impl Numbers {
     /// The [`endpoints`](Self::endpoints) that are ejected.
     pub fn ejected(&self) -> Option<u32> {
         self.set().map(|set| set.ejected)
+    }
+
+    /// The [`endpoints`](Self::endpoints) that are standbys, draining or isolated by hand.
+    pub fn by_hand(&self) -> Option<u32> {
+        self.set().map(|set| set.by_hand)
     }
 
     /// The calls that the circuit breaker judged when it opened.

@@ -42,6 +42,9 @@ impl fmt::Display for Numbers {
         if let (Some(endpoints), Some(open), Some(ejected)) = (self.endpoints(), self.open(), self.ejected()) {
             write(format_args!("endpoints {endpoints}, open {open}, ejected {ejected}"))?;
         }
+        if let Some(by_hand) = self.by_hand().filter(|by_hand| *by_hand > 0) {
+            write(format_args!("set aside by hand {by_hand}"))?;
+        }
         match self.next_probe() {
             Some(time) if time.is_zero() => write(format_args!("probing now"))?,
             Some(time) => write(format_args!("next probe in {time:.1?}"))?,
