@@ -141,8 +141,28 @@ impl EndpointSet {
         self.healthy.max(1).saturating_mul(self.limits.max_concurrent)
     }
 
-    /// The position of a usable endpoint with a free permit. Takes constant time unless hardly any endpoint has one.
+    /// The position of a usable endpoint with a free permit. Takes constant time unless hardly any endpoint has one, or the call has
+    /// tried those of its tier.
     pub(super) fn choose(&self, choice: ChoiceFor<'_>) -> Option<usize> {
+        let chosen = self.choose_by_tier(choice)?;
+        let is_untried =
+            choice.attempted.is_none() || self.get(chosen).is_some_and(|member| is_untried(&member.state, choice));
+        // An untried endpoint of another tier is better than one that has failed this call: a dead one always has free permits.
+        Some(if is_untried { chosen } else { self.choose_untried(choice).unwrap_or(chosen) })
+    }
+
+    /// An endpoint of any tier that the call has not tried.
+    #[cold]
+    fn choose_untried(&self, choice: ChoiceFor<'_>) -> Option<usize> {
+        let has_untried = |tier: usize| {
+            let states = self.tiers.get(tier).map_or(&[][..], |tier| &tier.states);
+            states.iter().any(|state| is_untried(state, choice) && self.is_free(state, choice))
+        };
+        let other = self.shares.choose(has_untried, chance::sample())?;
+        self.choose_within(other.tier, choice)
+    }
+
+    fn choose_by_tier(&self, choice: ChoiceFor<'_>) -> Option<usize> {
         if choice.wanted == Wanted::Any {
             return (0..self.tiers.len()).find_map(|tier| self.choose_within(tier, choice));
         }
@@ -176,7 +196,7 @@ impl EndpointSet {
     fn candidate<'a>(&self, state: &'a EndpointState, choice: ChoiceFor<'_>) -> Candidate<'a> {
         let eligibility = match self.is_free(state, choice) {
             false => Eligibility::Unusable,
-            true if choice.attempted.is_some_and(|attempted| attempted.contains(state.id)) => Eligibility::Attempted,
+            true if !is_untried(state, choice) => Eligibility::Attempted,
             true => Eligibility::Preferred,
         };
         Candidate { load: &state.load, eligibility, warmth: state.warmth(&self.slow_start, choice.now) }
@@ -234,4 +254,10 @@ impl EndpointSet {
         let after = move || (1..number).map(move |step| (i + step) % number);
         after().filter(move |other| tier(*other) == tier(i)).chain(after().filter(move |other| tier(*other) != tier(i)))
     }
+}
+
+/// Whether no earlier attempt of the call was at this endpoint.
+#[inline]
+fn is_untried(state: &EndpointState, choice: ChoiceFor<'_>) -> bool {
+    !choice.attempted.is_some_and(|attempted| attempted.contains(state.id))
 }

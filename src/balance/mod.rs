@@ -23,7 +23,7 @@
 //! 4. **If none is usable**, ejected and draining endpoints are used; and if all breakers are open, the call is refused.
 //!
 //! Further out, a [retry](crate::retry), a [hedge](crate::hedge) and each call of a [quorum](crate::quorum) go to an endpoint that the
-//! call has not tried, if there is a usable one in the tier with a free permit.
+//! call has not tried, if there is a usable one with a free permit: in the tier, or else in the next tiers.
 //!
 //! # Bad endpoints
 //! - **Fails, hangs or is slow in nearly all calls:** its breaker opens at once, and lets a few calls pass later to see whether it is

@@ -68,3 +68,19 @@ async fn report_of_endless_calls_lists_few_endpoints() {
     .await;
     assert_eq!(report.unwrap().endpoints.len(), 64);
 }
+
+/// The bad endpoint of the first tier always has free permits. Back there, a retry would fail again, with a standby idle.
+#[tokio::test(start_paused = true)]
+async fn retry_goes_to_a_standby_before_it_goes_back() {
+    let servers = Servers::new([Behaviour::Fails(MS), Behaviour::Answers(SECOND)]);
+    let layer = servers.layer(BalanceConfig { max_concurrent: 1, ..Default::default() });
+    let tiers = servers.endpoints().into_iter().zip([0, 1]).map(|(endpoint, tier)| endpoint.with_tier(tier));
+    layer.handle().set_endpoints(tiers).unwrap();
+    let service = retry(2).layer(servers.service(&layer));
+    let first = tokio::spawn(service.clone().oneshot(0));
+    sleep(10 * MS).await;
+    assert_eq!(servers.running(), [0, 1]);
+    assert!(service.oneshot(0).await.is_err(), "the standby is full");
+    assert_eq!(first.await.unwrap().unwrap(), 1);
+    assert_eq!(servers.calls(), [3, 1]);
+}
