@@ -20,7 +20,10 @@ pub(super) const OUTAGE: Tint = tint((250, 236, 210), (58, 46, 24));
 pub(super) const BARE: Tint = tint((213, 94, 0), (240, 138, 62));
 pub(super) const SEAWALL: Tint = tint((0, 114, 178), (86, 180, 233));
 
-const ALL: [Tint; 6] = [PAPER, INK, GRID, OUTAGE, BARE, SEAWALL];
+/// For a third curve.
+pub(super) const THIRD: Tint = tint((0, 158, 115), (62, 201, 160));
+
+const ALL: [Tint; 7] = [PAPER, INK, GRID, OUTAGE, BARE, SEAWALL, THIRD];
 
 const fn tint(day: (u8, u8, u8), night: (u8, u8, u8)) -> Tint {
     Tint { day: RGBColor(day.0, day.1, day.2), night: RGBColor(night.0, night.1, night.2) }
