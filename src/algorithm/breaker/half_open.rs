@@ -228,7 +228,7 @@ impl HalfOpen {
             Evidence::Alive => (false, false),
             Evidence::Bad(took) => (true, took >= thresholds.slow),
             Evidence::TimedOut | Evidence::GivenUpLate => (true, true),
-            Evidence::Unanswered | Evidence::Unsent => {
+            Evidence::Unanswered | Evidence::Unsent | Evidence::Unreachable => {
                 self.unanswered = self.unanswered.saturating_add(1);
                 return;
             }

@@ -19,6 +19,11 @@ use crate::algorithm::evidence::Evidence;
 use crate::ground::error::Trip;
 use crate::ground::time::Instant;
 
+/// So many calls in a row that an endpoint among others did not take, over so long, open its breaker. A connection that ends gracefully
+/// gives back many calls at one moment, and the next call finds a new connection.
+const UNREACHABLE_STREAK: u64 = 5;
+const UNREACHABLE_FOR: Duration = Duration::from_millis(100);
+
 /// Two checks that are at most this far apart can confirm a hang, however short the threshold.
 const MAX_CHECK_GAP: Duration = Duration::from_millis(100);
 
@@ -108,7 +113,7 @@ impl Watch {
             Evidence::Bad(took) => Some(Outcome { failure: true, slow: self.is_slow(took, policy) }),
             Evidence::TimedOut => Some(Outcome { failure: true, slow: true }),
             Evidence::GivenUpLate => Some(Outcome { failure: false, slow: true }),
-            Evidence::Alive | Evidence::Unanswered | Evidence::Unsent => None,
+            Evidence::Alive | Evidence::Unanswered | Evidence::Unsent | Evidence::Unreachable => None,
             Evidence::Nothing => return None,
         };
         let streak_trip = match end {
@@ -137,8 +142,9 @@ impl Watch {
         // Many callers that give up at the same time, or a connection that closes with its calls, leave such a streak between two
         // good answers.
         let streak = self.streak.add_unanswered(now);
-        let threshold = policy.slow_or_floor(self.median(policy));
-        let has_no_answers = policy.is_unanswered_streak(streak.total())
+        let is_unreachable = end == Evidence::Unreachable && streak.total() >= UNREACHABLE_STREAK;
+        let threshold = if is_unreachable { UNREACHABLE_FOR } else { policy.slow_or_floor(self.median(policy)) };
+        let has_no_answers = (is_unreachable || policy.is_unanswered_streak(streak.total()))
             && self.streak.age(now) >= threshold
             && self.since_last_good(now) >= threshold;
         has_no_answers.then(|| detect::unanswered(streak))

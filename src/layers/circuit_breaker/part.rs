@@ -65,7 +65,7 @@ impl PartBreaker {
     pub(crate) fn admit(&self, deadline: CallDeadline, now: Instant) -> Option<Ticket> {
         let pass = self.breaker.admit(deadline.at().since(now), now).ok()?;
         checks::ensure_for(&self.breaker, &pass, now);
-        Some(Ticket::new(Arc::clone(&self.breaker), Some(pass), now, deadline))
+        Some(Ticket::new(Arc::clone(&self.breaker), Some(pass), now, deadline).of_endpoint())
     }
 
     /// The admitted call of this client, which is polled for readiness first.

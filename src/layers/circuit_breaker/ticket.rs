@@ -35,6 +35,8 @@ pub struct Ticket {
     deadline: CallDeadline,
     /// A call that was never polled says nothing about the dependency, however long it was kept.
     polled: bool,
+    /// Whether the breaker is that of an endpoint among others.
+    of_endpoint: bool,
 }
 
 impl Ticket {
@@ -49,7 +51,15 @@ impl Ticket {
             timed_out_at: None,
             deadline,
             polled: false,
+            of_endpoint: false,
         }
+    }
+
+    /// The call is admitted by the breaker of an endpoint among others.
+    #[inline]
+    pub(super) fn of_endpoint(mut self) -> Self {
+        self.of_endpoint = true;
+        self
     }
 
     /// Whether the call was refused. Only valid before the ticket is settled.
@@ -194,7 +204,8 @@ impl Ticket {
                 waited_locally: self.stopwatch.waits_locally() || self.uploaded(now).1,
             }
         };
-        evidence::of(ending, took, times, || self.breaker.yardstick())
+        let evidence = evidence::of(ending, took, times, || self.breaker.yardstick());
+        if self.of_endpoint { evidence.of_endpoint() } else { evidence }
     }
 
     /// How long the request body has waited for its producer, and whether it waits now.
