@@ -103,6 +103,7 @@ impl Balancer {
                     (state, EjectionRecord::default())
                 }
             };
+            state.load.set_weight(endpoint.weight());
             members.push(Member { endpoint, state });
             judged.push(Judged { record, ..Judged::default() });
         }
@@ -196,11 +197,11 @@ impl Balancer {
             || set.members.is_empty() && self.awaits_set.load(Ordering::Acquire)
     }
 
-    /// Gives free permits to waiting calls, and lets them look at the endpoints again.
+    /// Gives free permits to waiting calls, and lets them look at the endpoints again. Call it after each change of the set.
+    ///
+    /// It takes the lock of the queue even if nobody seems to wait: a call that enters later then sees the change.
     pub(super) fn serve_all(&self) {
-        if self.queue.len() > 0 {
-            self.queue.serve_all(&self.set.load(), time::now());
-        }
+        self.queue.serve_all(&self.set.load(), time::now());
     }
 
     /// Whether there is another set by now.

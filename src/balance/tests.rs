@@ -39,6 +39,22 @@ async fn permit_released_before_the_call_is_queued_is_not_missed() {
     assert_eq!((handle.in_flight(), handle.waiting()), (0, 0), "the permit was dropped with the outcome");
 }
 
+/// The set is replaced after a call has looked at the former one, and before it is in the queue. Nothing is in flight whose end would
+/// serve it.
+#[tokio::test(start_paused = true)]
+async fn set_replaced_before_the_call_is_queued_is_not_missed() {
+    let handle = handle(1);
+    let before = Arc::clone(&handle.balancer().set.load());
+    handle.set_endpoints([Endpoint::new("b")]).expect("a valid set");
+    let mut cx = Context::from_waker(noop_waker_ref());
+    let mut first = enter(&handle, &before);
+    let Poll::Ready(Ok(permit)) = first.poll(&mut cx) else { panic!("the permit of the new endpoint is free") };
+    let mut second = enter(&handle, &before);
+    assert!(second.poll(&mut cx).is_pending());
+    drop(permit);
+    assert!(second.poll(&mut cx).is_ready());
+}
+
 /// A granted permit cannot be used: the call waits again, ahead of those that came before.
 #[tokio::test(start_paused = true)]
 async fn call_that_returns_to_the_queue_is_served_first() {

@@ -35,7 +35,15 @@ impl Waiter {
         let balancer = Arc::clone(balancer);
         let waiter = Self { balancer, wanted, position: Some(position), until, timer: Timer::new() };
         wake(woken);
+        waiter.serve_if_replaced(set);
         Ok(waiter)
+    }
+
+    /// The set was replaced before the call was in the queue: nobody has served it from the new one.
+    fn serve_if_replaced(&self, set: &EndpointSet) {
+        if self.balancer.is_replaced(set) {
+            self.balancer.serve_all();
+        }
     }
 
     pub(super) fn balancer(&self) -> &Balancer {
@@ -44,10 +52,11 @@ impl Waiter {
 
     /// Waits again, ahead of all new calls, because the endpoint does not take the call after all. The bound of the wait stays.
     pub(super) fn enter_again(&mut self) {
-        let entered = self.balancer.queue.enter_again(&self.balancer.set.load(), self.wanted, time::now());
-        let Some((position, woken)) = entered else { return };
+        let set = Arc::clone(&self.balancer.set.load());
+        let Some((position, woken)) = self.balancer.queue.enter_again(&set, self.wanted, time::now()) else { return };
         self.position = Some(position);
         wake(woken);
+        self.serve_if_replaced(&set);
     }
 
     /// Ready with the outcome. If there is none yet, the waker is registered.

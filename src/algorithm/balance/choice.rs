@@ -124,8 +124,11 @@ impl<'a, F: Fn(usize) -> Option<Candidate<'a>>> Pool<'_, F> {
     #[inline]
     fn get(&self, endpoint: usize) -> Option<Drawn<'a>> {
         let candidate = (self.candidate)(endpoint)?;
-        let weight = self.table.weight(endpoint) * candidate.warmth.clamp(0.0, 1.0);
-        let load = candidate.load.with_reported(self.now, self.set) / weight;
+        let full = self.table.weight(endpoint);
+        let weight = full * candidate.warmth.clamp(0.0, 1.0);
+        // Other clients know nothing of its warmth here.
+        let others = candidate.load.reported_above_average(self.now, self.set) / full;
+        let load = f64::from(candidate.load.in_flight()) / weight + others;
         (weight > 0.0).then_some(Drawn { endpoint, candidate, weight, load })
     }
 

@@ -31,6 +31,8 @@ pub(crate) struct EndpointLoad {
     in_flight: AtomicU32,
     cost: Average,
     reported: ReportedLoad,
+    /// The bits of an `f64`.
+    weight: AtomicU64,
     /// The last choice of this endpoint while its estimate had no fresh sample.
     tried: AtomicU64,
 }
@@ -51,6 +53,7 @@ impl EndpointLoad {
             in_flight: AtomicU32::new(0),
             cost: Average::new(),
             reported: ReportedLoad::new(),
+            weight: AtomicU64::new(1.0_f64.to_bits()),
             tried: AtomicU64::new(0),
         }
     }
@@ -109,17 +112,25 @@ impl EndpointLoad {
         self.in_flight.load(Ordering::Relaxed)
     }
 
+    pub(crate) fn set_weight(&self, weight: f64) {
+        self.weight.store(weight.to_bits(), Ordering::Relaxed);
+    }
+
     /// A response of this endpoint says that so many other calls are in flight there, of all clients.
     pub(crate) fn reported(&self, now: Instant, in_flight: u32, set: &SetLoad) {
         // The call of the response is counted until its body is over.
         let own = self.in_flight().saturating_sub(1);
-        self.reported.report(now, in_flight, own, set.mean_cost(), &set.reported);
+        self.reported.report(now, in_flight, own, self.weight(), set.mean_cost(), &set.reported);
     }
 
-    /// The calls in flight, and how many more of other clients there are than at an average endpoint, as far as that is reported.
+    /// How many more calls of other clients are here than at an average endpoint of its weight, as far as that is reported.
     #[inline]
-    pub(crate) fn with_reported(&self, now: Instant, set: &SetLoad) -> f64 {
-        f64::from(self.in_flight()) + self.reported.above_average(now, set.mean_cost(), &set.reported)
+    pub(crate) fn reported_above_average(&self, now: Instant, set: &SetLoad) -> f64 {
+        self.reported.above_average(now, self.weight(), set.mean_cost(), &set.reported)
+    }
+
+    fn weight(&self) -> f64 {
+        f64::from_bits(self.weight.load(Ordering::Relaxed))
     }
 
     /// The cost of a call in nanoseconds, as far as it is known. See the module.

@@ -114,7 +114,13 @@ impl Setup {
         let client = |_| Client {
             table: AliasTable::new((0..self.endpoints).map(|endpoint| if endpoint == 0 { self.weight } else { 1.0 })),
             set: SetLoad::new(),
-            loads: (0..self.endpoints).map(|_| EndpointLoad::new()).collect(),
+            loads: (0..self.endpoints)
+                .map(|endpoint| {
+                    let load = EndpointLoad::new();
+                    load.set_weight(if endpoint == 0 { self.weight } else { 1.0 });
+                    load
+                })
+                .collect(),
         };
         let mut simulation = Simulation {
             setup: self,
@@ -325,11 +331,14 @@ fn independent_clients_do_not_herd() {
 /// With calls in flight and noisy estimates, weights hold as far as whole numbers of calls allow.
 #[test]
 fn weights_hold_among_calls_in_flight() {
-    for rate in [5.0, 100.0, 800.0, 3000.0] {
+    for (rate, clients, reports) in
+        [(5.0, 1, false), (100.0, 1, false), (800.0, 1, false), (3000.0, 1, false), (3000.0, 20, true)]
+    {
         let lasts = Duration::from_secs_f64(10_000.0 / rate);
-        let calls = Setup { endpoints: 4, slots: 40, weight: 3.0, rate, lasts, ..Setup::new(healthy) }.run();
-        let heavy = share(settled(&calls), |call| call.endpoint == 0);
-        println!("half of the weight, {rate}/s: {heavy:.3} of the calls");
+        let setup =
+            Setup { endpoints: 4, slots: 40, weight: 3.0, rate, lasts, clients, reports, ..Setup::new(healthy) };
+        let heavy = share(settled(&setup.run()), |call| call.endpoint == 0);
+        println!("half of the weight, {rate}/s, {clients} clients: {heavy:.3} of the calls");
         assert!((0.46..=0.56).contains(&heavy), "{rate}: {heavy}");
     }
 }

@@ -4,6 +4,7 @@ use std::pin::pin;
 use std::sync::{Arc, Weak};
 
 use futures_util::{Stream, StreamExt};
+use tokio::runtime::Handle;
 
 use super::discovery_task::DiscoveryTask;
 use crate::balance::balancer::Balancer;
@@ -37,10 +38,13 @@ impl BalanceHandle {
     /// # }
     /// ```
     pub fn follow(&self, sets: impl Stream<Item = Vec<Endpoint>> + Send + 'static) {
+        // It panics here, before the former stream is superseded.
+        let runtime = Handle::current();
+        // Whoever has the last epoch ends the wait.
+        self.balancer().set_awaiting(true);
         let epoch = self.balancer().begin_epoch();
         let following = Following { balancer: Arc::downgrade(self.balancer()), epoch };
-        self.balancer().set_awaiting(true);
-        let task = tokio::spawn(follow(following, sets));
+        let task = runtime.spawn(follow(following, sets));
         self.balancer().keep(DiscoveryTask::new(epoch, task.abort_handle()));
     }
 }
