@@ -172,7 +172,8 @@ async fn verdict_without_a_quorum_follows_the_failed_votes() {
         (["ignored", "down", "unwanted"], 1, DoNotRetry),
         (["down", "down", "down"], 1, Transient),
         (["A", "B", "C"], 2, Transient),
-        (["A", "B", "ignored"], 2, Ignored),
+        (["A", "B", "ignored"], 2, Transient),
+        (["A", "ignored", "ignored"], 2, Transient),
         (["A", "lost", "B"], 2, Lost),
     ] {
         assert_eq!(of(votes, agree).await, expected, "{votes:?}");

@@ -19,9 +19,11 @@ impl<S, K, T> HedgedCall<S, K, T> {
     {
         let Some(learned) = self.settings.learned() else { return };
         let oldest = flights.iter().take(index).find(|flight| flight.is_in_flight());
+        // An attempt after a failure is a retry. Only one beside a slow attempt shows that hedges help.
+        let by_hedge = oldest.is_some();
         let took = oldest.or_else(|| flights.iter().nth(index)).map(|flight| flight.took(now));
         if let Some(took) = took {
-            self.policy.succeeded(took, index > 0, learned, now);
+            self.policy.succeeded(took, by_hedge, learned, now);
         }
     }
 

@@ -232,7 +232,7 @@ where
                     return Poll::Ready(Ok(response));
                 }
                 Tally::Impossible => {
-                    let failed_votes = FailedVotes::of(&this.failed);
+                    let failed_votes = FailedVotes::of(&this.failed, this.flights.len());
                     let refusal = this.state.instruments.refuse(Reason::NoQuorum).with_failed_votes(failed_votes);
                     return Poll::Ready(Err(this.fail(refusal)));
                 }

@@ -33,7 +33,7 @@
 //!   [`Reason::NoQuorum`], [`Reason::DeadlineExceeded`] or [`Reason::HoldExceeded`]. [`Reason::DeadlineExpired`] if the deadline had
 //!   passed when the call arrived.
 //! - **A name** ([`named`](QuorumLayer::named)) shows the layer in metrics, logs, refusals and the [registry](crate::registry).
-//! - **The verdict** on a call without a quorum is that of its failed votes. `ignored` if all of them are; otherwise `lost` if one is,
+//! - **The verdict** on a call without a quorum is that of its failed votes. `ignored` if all endpoints refused; otherwise `lost` if one is,
 //!   or `do_not_retry` if one is: a retry further out then sends nothing, or only what may be executed twice. Otherwise `transient`,
 //!   also if all endpoints have answered and the answers differ.
 //! - **Cost:** for each endpoint a clone of the request and of the service, and an allocation. One response is kept for each key. Keys

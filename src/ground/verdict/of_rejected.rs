@@ -43,11 +43,12 @@ impl Reason {
 }
 
 impl FailedVotes {
-    /// What votes with these verdicts prove together.
-    pub(crate) fn of(failed: &[Verdict]) -> Self {
+    /// What votes with these verdicts prove together, of so many endpoints. If one of the others has answered, or may, something was sent.
+    pub(crate) fn of(failed: &[Verdict], endpoints: usize) -> Self {
         match failed {
-            [] => Self::Temporary,
-            failed if failed.iter().all(|verdict| *verdict == Verdict::Ignored) => Self::Ignored,
+            failed if failed.len() >= endpoints && failed.iter().all(|verdict| *verdict == Verdict::Ignored) => {
+                Self::Ignored
+            }
             failed if failed.contains(&Verdict::Lost) => Self::Lost,
             failed if failed.contains(&Verdict::DoNotRetry) => Self::DoNotRetry,
             _ => Self::Temporary,

@@ -41,7 +41,7 @@ pub struct PropagationConfig {
     /// that strangers call, and `critical` behind services that decide the priority. Default: `high`.
     pub max_priority: Priority,
     /// Whether a service reports in its responses how many requests it has in flight, for the [balancers](crate::balance) of its clients.
-    /// Several clients then share the truth about an endpoint. A response tells its reader how busy the service is, so leave it off
+    /// They then know of the calls of other clients, too. Everybody who gets a response can see how busy the service is, so leave it off
     /// towards strangers. Only [`ExtractLayer`](super::ExtractLayer) reads it. Default: `false`.
     pub report_load: bool,
 }

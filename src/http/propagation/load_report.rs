@@ -45,12 +45,13 @@ impl RequestsInFlight {
 }
 
 impl RequestInFlight {
-    /// Ends the request, and reports the others in its response, unless the service has written a report itself.
+    /// Ends the request, and reports the others in its response. A report that is there already is replaced: a service that forwards the
+    /// headers of its dependency would report that one's load.
     pub(super) fn report<B>(self, response: &mut Response<B>) {
         let others = self.0.0.load(Ordering::Relaxed).saturating_sub(1);
         let text = [FORMAT, IN_FLIGHT, others.to_string().as_bytes()].concat();
         if let Ok(value) = HeaderValue::from_bytes(&text) {
-            response.headers_mut().entry(&HEADER).or_insert(value);
+            response.headers_mut().insert(&HEADER, value);
         }
     }
 }
@@ -81,8 +82,10 @@ mod tests {
         assert_eq!(response.headers()["endpoint-load-metrics"], "TEXT named_metrics.in_flight=1");
         assert_eq!(reported_in_flight(response.headers()), Some(1));
         assert_eq!(requests.0.load(Ordering::Relaxed), 1, "the request is over");
+        let forwarded = HeaderValue::from_static("TEXT named_metrics.in_flight=70");
+        response.headers_mut().insert(&HEADER, forwarded);
         requests.begin().report(&mut response);
-        assert_eq!(reported_in_flight(response.headers()), Some(1), "the service's own report stays");
+        assert_eq!(reported_in_flight(response.headers()), Some(1), "that of a dependency is replaced");
     }
 
     #[test]

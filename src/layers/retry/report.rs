@@ -89,7 +89,7 @@ pub struct Report {
     pub verdicts: Vec<Verdict>,
     /// How long the call took, waits included.
     pub elapsed: Duration,
-    /// The keys of the endpoints that the [balancers](crate::balance) inside have chosen, one for each attempt that was sent, in order.
+    /// The keys of the endpoints that the [balancers](crate::balance) inside have chosen, one for each attempt, in order.
     /// Empty without a balancer. At most the first 64 of all calls in the future.
     pub endpoints: Vec<Arc<str>>,
 }
