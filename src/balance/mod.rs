@@ -15,7 +15,8 @@
 //!    is an endpoint in tier 1.
 //! 2. **The endpoint**, among those of the tier that are usable: not ejected, breaker not open, a permit free. Two are drawn by weight,
 //!    and the better one is taken. An endpoint with few calls in flight beats one with many; of two with few, the one whose calls cost
-//!    less wins. A failure costs as much as ten successes, so an endpoint that fails fast attracts no calls.
+//!    less wins: the cost of a call is its latency, and a failure costs as much as ten successes, so an endpoint that fails fast
+//!    attracts no calls. Costs that differ by more than a factor of 1.5 go before weights.
 //!    Calls in flight are those of this client. Where responses [report](crate::verdict::Classify::reported_in_flight) all calls of the
 //!    endpoint, those of other clients count, too: a seawall service does so with
 //!    [`report_load`](crate::http::propagation::PropagationConfig::report_load).

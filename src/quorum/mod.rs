@@ -31,7 +31,8 @@
 //!   [`Abandoned`](crate::verdict::Verdict::Abandoned), which is no failure.
 //! - **Errors:** [`NoQuorum`], with the errors of the endpoints as votes; [`rejection`](crate::error::rejection) finds in it
 //!   [`Reason::NoQuorum`], [`Reason::DeadlineExceeded`] or [`Reason::HoldExceeded`]. [`Reason::DeadlineExpired`] if the deadline had
-//!   passed when the call arrived.
+//!   passed when the call arrived. At its deadline, a deadline layer further out ends the call first, and its error has no votes; to see
+//!   the votes of calls that take too long, set `max_hold` below the deadline, or leave the deadline to this layer.
 //! - **A name** ([`named`](QuorumLayer::named)) shows the layer in metrics, logs, refusals and the [registry](crate::registry).
 //! - **The verdict** on a call without a quorum is that of its failed votes. `ignored` if all endpoints refused; otherwise `lost` if one is,
 //!   or `do_not_retry` if one is: a retry further out then sends nothing, or only what may be executed twice. Otherwise `transient`,

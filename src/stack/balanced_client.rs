@@ -50,6 +50,46 @@ pub struct BalancedClientLayer<C = ByStatus, R = ByMethod, P = HttpPropagator, L
 /// # }
 /// ```
 ///
+/// # Endpoints that hang
+/// The first attempt at an endpoint that hangs uses up the whole deadline, until the endpoint's breaker has seen the hang. If the dependency
+/// answers well within its deadline, set [`attempt_timeout`](crate::retry::RetryConfig::attempt_timeout): then the retry goes to another
+/// endpoint in time.
+///
+/// # Hedges
+/// A hedge belongs between retry and balancer, where this stack has no place for it. Put the layers together by hand, with the headers
+/// around the client of each endpoint:
+///
+/// ```
+/// use std::time::Duration;
+/// use hyper_util::{client::legacy::Client, rt::TokioExecutor};
+/// use seawall::balance::{AtEndpoint, BalanceConfig, BalanceLayer, Endpoint};
+/// use seawall::deadline::DeadlineLayer;
+/// use seawall::hedge::{HedgeConfig, HedgeLayer};
+/// use seawall::http::propagation::{InjectLayer, PropagationConfig};
+/// use seawall::retry::{RetryConfig, RetryLayer};
+/// use tower::{Layer, ServiceBuilder};
+/// # use bytes::Bytes;
+/// # use http_body_util::Full;
+///
+/// # fn main() -> Result<(), seawall::error::InvalidConfig> {
+/// let retry = RetryLayer::http(RetryConfig::default())?;
+/// let hedge = HedgeLayer::http(HedgeConfig::default())?.with_budget(retry.budget().clone()); // one budget for both
+/// let inject = InjectLayer::http(PropagationConfig::default())?;
+/// let http = Client::builder(TokioExecutor::new()).build_http();
+/// let balance = BalanceLayer::http(BalanceConfig::default())?
+///     .with_endpoints(["10.0.0.1:8080", "10.0.0.2:8080"].map(Endpoint::new))?
+///     .service(move |endpoint| inject.layer(AtEndpoint::new(endpoint, http.clone())));
+/// let client = ServiceBuilder::new()
+///     .layer(DeadlineLayer::http(Duration::from_secs(2))?)
+///     .layer(retry)
+///     .layer(hedge)
+///     .service(balance);
+/// # fn is_client<S: tower::Service<http::Request<Full<Bytes>>>>(_: &S) {}
+/// # is_client(&client);
+/// # Ok(())
+/// # }
+/// ```
+///
 /// # Errors
 /// If a setting is out of its range. The error lists all faults, each with the path of its field.
 pub fn balanced_client(config: &BalancedClientConfig) -> Result<BalancedClientLayer, InvalidConfig> {

@@ -52,7 +52,34 @@ pub type Client<S> = super::Client<S, ByCode, ByCall, GrpcPropagator, ByTimeout>
 /// The type of a gRPC service with all its layers, for places that need a type.
 pub type Server<S> = super::Server<S, ByCode, GrpcPropagator, WithCode>;
 
-/// The type of a gRPC client over several endpoints with all its layers, for places that need a type.
+/// The type of a gRPC client over several endpoints with all its layers, for places that need a type:
+///
+/// ```
+/// use seawall::balance::Endpoint;
+/// use seawall::http::{MapRequestBody, MapRequestBodyLayer, ReplayBody};
+/// use seawall::stack::{self, BalancedClientConfig};
+/// use tonic::body::Body;
+/// use tonic::transport::Channel;
+/// use tonic_health::pb::health_client::HealthClient;
+/// use tower::Layer;
+///
+/// /// A function pointer, as the type of a closure has no name.
+/// type ToBody = fn(ReplayBody<Body>) -> Body;
+///
+/// struct Shop {
+///     health: HealthClient<stack::grpc::BalancedClient<MapRequestBody<Channel, ToBody>>>,
+/// }
+///
+/// fn shop(endpoints: Vec<Endpoint>) -> Result<Shop, seawall::error::InvalidConfig> {
+///     let layers = stack::grpc::balanced_client(&BalancedClientConfig::default())?.with_endpoints(endpoints)?;
+///     let client = layers.service(|endpoint| {
+///         let uri: http::Uri = endpoint.address().parse().unwrap_or_default();
+///         MapRequestBodyLayer::new(Body::new as ToBody).layer(Channel::builder(uri).connect_lazy())
+///     });
+///     Ok(Shop { health: HealthClient::new(client) })
+/// }
+/// # let _ = |endpoints| shop(endpoints).map(|shop| shop.health);
+/// ```
 pub type BalancedClient<S> = super::BalancedClient<S, ByCode, ByCall, GrpcPropagator, ByTimeout>;
 
 /// The layers around a gRPC client: the result of [`client`].
@@ -78,23 +105,18 @@ pub fn client(config: &ClientConfig) -> Result<ClientLayer, InvalidConfig> {
 /// use seawall::balance::Endpoint;
 /// use seawall::http::MapRequestBodyLayer;
 /// use seawall::stack::{self, BalancedClientConfig};
-/// use tonic::transport::{self, Channel};
+/// use tonic::transport::Channel;
 /// use tonic_health::pb::health_client::HealthClient;
 /// use tower::Layer;
 ///
 /// # #[tokio::main(flavor = "current_thread")]
 /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
-/// let addresses = ["http://10.0.0.1:50051", "http://10.0.0.2:50051"];
-/// // tonic parses the addresses here, where a fault can be reported
-/// let channels: Vec<(&str, Channel)> = addresses
-///     .into_iter()
-///     .map(|address| Ok((address, transport::Endpoint::from_static(address).connect_lazy())))
-///     .collect::<Result<_, tonic::transport::Error>>()?;
-/// let balance = stack::grpc::balanced_client(&BalancedClientConfig::default())?
-///     .with_endpoints(addresses.map(Endpoint::new))?;
-/// let client = balance.service(move |endpoint| {
-///     let channel = channels.iter().find(|(address, _)| *address == endpoint.address());
-///     MapRequestBodyLayer::new(tonic::body::Body::new).layer(channel.expect("it is in the list").1.clone())
+/// let layers = stack::grpc::balanced_client(&BalancedClientConfig::default())?
+///     .with_endpoints(["http://10.0.0.1:50051", "http://10.0.0.2:50051"].map(Endpoint::new))?;
+/// let client = layers.service(|endpoint| {
+///     // It must not panic. An address that is no URI makes an endpoint whose calls fail, as if it were down.
+///     let uri: http::Uri = endpoint.address().parse().unwrap_or_default();
+///     MapRequestBodyLayer::new(tonic::body::Body::new).layer(Channel::builder(uri).connect_lazy())
 /// });
 /// let health = HealthClient::new(client);
 /// # drop(health);
