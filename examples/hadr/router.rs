@@ -89,8 +89,7 @@ pub(crate) async fn serve(arguments: Arguments) -> Result<(), Error> {
     let mut commands = process::commands();
     let service = Duration::from_millis(arguments.service_ms);
     let layers = stack::balanced_client(&settings(service, arguments.defaults))?;
-    let endpoints = endpoints(&arguments.nodes)?;
-    let layers = layers.with_endpoints(endpoints.clone())?;
+    let layers = layers.with_endpoints(endpoints(&arguments.nodes)?)?;
     let handle = layers.balance();
     // The time of one attempt at a predictor, without the wait for a slot.
     let attempt = DeadlineLayer::http(ATTEMPT * service)?;
@@ -103,7 +102,7 @@ pub(crate) async fn serve(arguments: Arguments) -> Result<(), Error> {
 
     tokio::spawn(async move {
         while let Some(command) = commands.recv().await {
-            match control(&handle, &endpoints, &command) {
+            match control(&handle, &command) {
                 Some(()) => process::tell("done"),
                 None => process::tell(format_args!("unknown command {command}")),
             }
@@ -123,19 +122,11 @@ fn endpoints(nodes: &[String]) -> Result<Vec<Endpoint>, Error> {
 }
 
 /// `drain a`, before it is stopped, or `serve a`, after it has started again.
-fn control(handle: &BalanceHandle, endpoints: &[Endpoint], command: &str) -> Option<()> {
+fn control(handle: &BalanceHandle, command: &str) -> Option<()> {
     let (command, key) = command.split_once(' ')?;
     match command {
         "drain" => handle.set_mode(key, EndpointMode::Draining).then_some(()),
-        "serve" => {
-            // A drained endpoint that serves again has its full share at once. As a new one it starts slowly.
-            let others: Vec<_> = endpoints.iter().filter(|endpoint| endpoint.key() != key).cloned().collect();
-            if others.is_empty() {
-                return handle.set_mode(key, EndpointMode::Serving).then_some(());
-            }
-            handle.set_endpoints(others).ok()?;
-            handle.set_endpoints(endpoints.to_vec()).ok()
-        }
+        "serve" => handle.set_mode(key, EndpointMode::Serving).then_some(()),
         _ => None,
     }
 }

@@ -110,7 +110,7 @@ impl Balancer {
         // A smaller set allows fewer ejections.
         apply(&settings.outliers.bound(&mut judged), &members, now);
         *records = judged.into_iter().map(|judged| judged.record).collect();
-        look_at_breakers(&members);
+        look_at_breakers(&members, now);
         let after = EndpointSet::new(before.generation + 1, members.into(), &settings);
         let keys: HashSet<&str> = after.members.iter().map(|member| member.endpoint.key()).collect();
         let left = before.members.iter().filter(|member| !keys.contains(member.endpoint.key()));
@@ -155,7 +155,11 @@ impl Balancer {
             let _records = lock(&self.records);
             let set = self.set.load();
             let Some(member) = set.members.iter().find(|member| member.endpoint.key() == key) else { return false };
+            let before = member.state.standing.now().mode();
             member.state.standing.set_mode(mode);
+            if mode == EndpointMode::Serving && matches!(before, EndpointMode::Draining | EndpointMode::Isolated) {
+                member.state.warm_up(time::now());
+            }
             self.publish(set.with_new_modes(&settings))
         };
         drop(replaced);
@@ -171,7 +175,7 @@ impl Balancer {
         let replaced = {
             let _records = lock(&self.records);
             let set = self.set.load();
-            look_at_breakers(&set.members).then(|| self.publish(set.judged(&settings)))
+            look_at_breakers(&set.members, time::now()).then(|| self.publish(set.judged(&settings)))
         };
         drop(replaced);
         self.serve_all();
@@ -258,7 +262,7 @@ impl Balancer {
                     records.iter().map(|record| Judged { record: *record, ..Judged::default() }).collect();
                 apply(&settings.outliers.bound(&mut judged), &set.members, time::now());
                 *records = judged.into_iter().map(|judged| judged.record).collect();
-                look_at_breakers(&set.members);
+                look_at_breakers(&set.members, time::now());
                 self.publish(set.judged(&settings))
             };
             drop(replaced);
@@ -282,9 +286,17 @@ impl WaitingCalls for Balancer {
     }
 }
 
-/// Makes the states of the breakers visible to choices. Returns whether one of them has changed. Callers must serialise calls of this.
-fn look_at_breakers(members: &[Member]) -> bool {
-    let look = |member: &Member| member.state.standing.set_restricted(!member.state.breaker.admits_all());
+/// Makes the states of the breakers visible to choices. An endpoint whose breaker has closed starts slowly. Returns whether one of them has
+/// changed. Callers must serialise calls of this.
+fn look_at_breakers(members: &[Member], now: Instant) -> bool {
+    let look = |member: &Member| {
+        let is_restricted = !member.state.breaker.admits_all();
+        let changed = member.state.standing.set_restricted(is_restricted);
+        if changed && !is_restricted {
+            member.state.warm_up(now);
+        }
+        changed
+    };
     members.iter().fold(false, |changed, member| look(member) | changed)
 }
 

@@ -32,7 +32,8 @@
 //! - **Fails more, or is slower, than the others:** the choice avoids it within a few calls, and tries it again every few seconds. Where
 //!   load leaves no choice, it is *ejected*: once in an interval all endpoints are compared, and an outlier gets no calls for a while
 //!   ([`EjectionConfig`]). At most a share of the set is ejected, and one endpoint always stays. An ejection cuts no call.
-//! - **New or restored:** it gets its full share slowly ([`SlowStartConfig`]).
+//! - **New, or back** from an ejection, from an open breaker, or from draining or isolation by hand: it gets its full share slowly
+//!   ([`SlowStartConfig`]).
 //! - **By hand:** an endpoint can be drained, isolated or kept as a standby ([`EndpointMode`]), through the
 //!   [handle](BalanceHandle::set_mode) or, by name, the [registry](crate::registry::Registry::set_endpoint_mode).
 //!

@@ -16,6 +16,7 @@ mod over_http;
 mod panic_mode;
 mod refusals;
 mod retries;
+mod slow_start;
 mod unready;
 mod waiting;
 

@@ -1,6 +1,5 @@
-//! Endpoints whose clients do not become ready, and new ones that are quicker than the others.
+//! Endpoints whose clients do not become ready.
 
-use seawall::balance::SlowStartConfig;
 use seawall::deadline::DeadlineLayer;
 use tower::Layer;
 
@@ -81,24 +80,5 @@ async fn endpoint_whose_client_is_never_ready_gets_few_calls() {
             let cut = failed(good_and_unready(latency, 300 * MS), callers).await;
             assert!(dropped < 0.02 && cut < 0.02, "{callers} callers, {latency:?}: {dropped}, {cut}");
         }
-    }
-}
-
-/// A new endpoint that is quicker than the others gets its calls as slowly as any other.
-#[tokio::test(start_paused = true)]
-async fn quicker_endpoint_starts_slowly_too() {
-    for (endpoints, most) in [(2, 0.35), (5, 0.12)] {
-        let servers = Servers::answering(endpoints, 30 * MS);
-        let slow_start = SlowStartConfig { window: 100 * SECOND, ..SlowStartConfig::default() };
-        let layer = BalanceLayer::new(BalanceConfig { slow_start, ..BalanceConfig::default() }).unwrap();
-        let layer = layer.with_endpoints(servers.endpoints()[1..].to_vec()).unwrap();
-        let service = servers.service(&layer);
-        load(service.clone(), 100, 2 * SECOND).await;
-        servers.set(0, Behaviour::Answers(5 * MS));
-        layer.handle().set_endpoints(servers.endpoints()).unwrap();
-        let results = load(service, 100, 5 * SECOND).await;
-        let new = results.iter().filter(|(_, _, result)| *result.as_ref().unwrap() == 0).count();
-        let share = new as f64 / results.len() as f64;
-        assert!((0.01..most).contains(&share), "{endpoints} endpoints: {share} of the calls");
     }
 }
