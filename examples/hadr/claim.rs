@@ -7,8 +7,6 @@ use crate::ramp::Ramp;
 use crate::record::Record;
 use crate::topology::{Pace, Topology};
 
-/// The rate before the first failure, and that of all slots after a fault, by what the slots can serve on this machine.
-const SHARE_AT_LEAST: f64 = 0.95;
 /// How soon the standby gets calls once the other active predictor is full.
 const STANDBY_WITHIN: Duration = Duration::from_secs(1);
 /// A predictor that hangs or is slow is noticed after the timeout of an attempt: in service times.
@@ -34,10 +32,10 @@ impl Results {
 
     /// A sentence for each thing that does not hold.
     pub(crate) fn broken(&self) -> Vec<String> {
-        let mut broken = Vec::new();
-        for ramp in self.ramps.iter().filter(|ramp| ramp.share_here < SHARE_AT_LEAST) {
+        let (mut broken, at_least) = (Vec::new(), self.pace.share_at_least);
+        for ramp in self.ramps.iter().filter(|ramp| ramp.share_here < at_least) {
             broken.push(format!(
-                "{}: {:.3} of what the slots can serve was served before the first failure, and {SHARE_AT_LEAST} should be",
+                "{}: {:.3} of what the slots can serve was served before the first failure, and {at_least} should be",
                 ramp.topology.title(),
                 ramp.share_here
             ));
@@ -45,9 +43,9 @@ impl Results {
         for (run, record) in &self.faults {
             let mut sentence =
                 |text: String| broken.push(format!("{}, {}: {text}", run.topology.title(), run.fault.title()));
-            if record.share_when_full < SHARE_AT_LEAST {
+            if record.share_when_full < at_least {
                 sentence(format!(
-                    "{:.3} of what the slots can serve was served after the fault, and {SHARE_AT_LEAST} should be",
+                    "{:.3} of what the slots can serve was served after the fault, and {at_least} should be",
                     record.share_when_full
                 ));
             }
