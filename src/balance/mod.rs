@@ -169,6 +169,8 @@ mod wait_queue;
 mod waiter;
 mod waiting_call;
 
+#[cfg(all(test, seawall_loom))]
+mod loom_tests;
 #[cfg(all(test, not(seawall_loom)))]
 mod tests;
 

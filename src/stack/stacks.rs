@@ -6,6 +6,7 @@ mod status;
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::sync::Arc;
 
 pub use self::file::{Following, SettingsFile};
 use self::section::{Section, StackLayers};
@@ -18,7 +19,7 @@ use super::grpc;
 use super::server::{self, ServerLayer};
 use crate::admission::registry::Registry;
 use crate::ground::error::InvalidConfig;
-use crate::ground::sync::{Arc, Mutex, lock};
+use crate::ground::sync::{Mutex, lock};
 use crate::ground::validation::{Validate, Validation};
 
 /// The fault of a reload that can be tried again.
