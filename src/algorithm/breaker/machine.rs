@@ -174,13 +174,7 @@ impl Machine {
         let (from, now) = (self.state(), moment.now);
         let is_over = |until: Instant, earliest: Instant| until <= now || refused_enough && earliest <= now;
         match self.phase {
-            Phase::Open { until, earliest } if may_probe && is_over(until, earliest) => {
-                self.generation += 1;
-                self.phase = Phase::HalfOpen(HalfOpen::new(moment.policy));
-                if let Some(outage) = &mut self.outage {
-                    outage.end_break(now);
-                }
-            }
+            Phase::Open { until, earliest } if may_probe && is_over(until, earliest) => self.begin_probing(moment),
             Phase::HalfOpen(_) => self.check_probes(moment),
             Phase::Open { .. } | Phase::Closed => {}
         }
@@ -205,6 +199,17 @@ impl Machine {
             other => other,
         };
         (admission, self.transition_from(from))
+    }
+
+    /// Ends the break of this generation early, since the dependency has shown otherwise that it is back. A stale break changes nothing.
+    ///
+    /// ## Open => HalfOpen
+    pub(crate) fn end_break(&mut self, generation: u64, moment: &Moment<'_>) -> Option<Transition> {
+        if self.generation != generation || self.state() != State::Open {
+            return None;
+        }
+        self.begin_probing(moment);
+        self.transition_from(State::Open)
     }
 
     /// Records the end of a probe.
@@ -280,6 +285,14 @@ impl Machine {
         self.generation += 1;
         self.watch.clear(now);
         self.watch.replace_window(window)
+    }
+
+    fn begin_probing(&mut self, moment: &Moment<'_>) {
+        self.generation += 1;
+        self.phase = Phase::HalfOpen(HalfOpen::new(moment.policy));
+        if let Some(outage) = &mut self.outage {
+            outage.end_break(moment.now);
+        }
     }
 
     fn check_probes(&mut self, moment: &Moment<'_>) {

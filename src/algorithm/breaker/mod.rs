@@ -8,6 +8,8 @@
 //!      └───────────────────────────────────────────────────────── HalfOpen ────┘
 //! ```
 //!
+//! The owner may end a break early, too: when the dependency has answered something else than a call, such as an active check.
+//!
 //! Each transition begins a new *generation*, and each call carries the generation in which it was admitted. A call of an older
 //! generation is stale, and cannot change the state.
 //!
@@ -88,7 +90,7 @@ pub(crate) use mode::Mode;
 pub(crate) use outage::Outage;
 pub(crate) use pass::{Admission, ClosedCall, Entry, Pass, Probe};
 pub(crate) use policy::{Policy, SlowAfter};
-pub(crate) use refusals::{Published, Refusals, WithoutLock};
+pub(crate) use refusals::{Break, Published, Refusals, WithoutLock};
 pub use state::State;
 pub(crate) use state::Transition;
 pub(crate) use window::{MAX_CALLS, Span, Window};

@@ -41,6 +41,10 @@ impl Outage {
         mode == Mode::ForcedOpen && self.trip.cause == TripCause::ForcedOpen
     }
 
+    pub(crate) fn since(&self) -> Instant {
+        self.since
+    }
+
     pub(crate) fn numbers(&self, now: Instant) -> Numbers {
         let next_probe = self.until.map(|until| until.since(now));
         Numbers::of_outage(self.trip, self.breaks, now.since(self.since), next_probe)

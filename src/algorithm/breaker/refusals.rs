@@ -15,6 +15,14 @@ use crate::ground::time::Instant;
 /// so probes are at most about one in a hundred calls.
 const REFUSED_ENOUGH: u64 = 300;
 
+/// A break in which no call passes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Break {
+    pub(crate) generation: u64,
+    /// The start of the outage: of the first break since the breaker was closed.
+    pub(crate) outage_since: Instant,
+}
+
 /// What calls do without asking the machine.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum FastPath {
@@ -86,6 +94,16 @@ impl Published {
         match self.path {
             FastPath::ForcedOpen => Some(Instant::MAX),
             FastPath::RefuseUntil { until, .. } => Some(until).filter(|until| *until > now),
+            _ => None,
+        }
+    }
+
+    /// The break that is under way. A half-open breaker is in none, and one that is forced open neither.
+    pub(crate) fn current_break(&self, now: Instant) -> Option<Break> {
+        match self.path {
+            FastPath::RefuseUntil { until, earliest: Some(_) } if now < until => {
+                Some(Break { generation: self.generation, outage_since: self.outage?.since() })
+            }
             _ => None,
         }
     }

@@ -1,4 +1,5 @@
 mod closed;
+mod ended_break;
 mod model;
 
 use std::time::Duration;

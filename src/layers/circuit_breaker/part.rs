@@ -12,6 +12,7 @@ use super::handle::CircuitBreakerHandle;
 use super::layer::CircuitBreakerLayer;
 use super::state::Breaker;
 use super::ticket::Ticket;
+use crate::algorithm::breaker::Break;
 use crate::ground::call_deadline::CallDeadline;
 use crate::ground::error::InvalidConfig;
 use crate::ground::sync::Arc;
@@ -57,6 +58,17 @@ impl PartBreaker {
     #[inline]
     pub(crate) fn refuses_until(&self, now: Instant) -> Option<Instant> {
         if self.breaker.is_closed() { None } else { self.breaker.refuses_until(now) }
+    }
+
+    /// The break in which no call passes, if one is under way. A closed breaker costs one load.
+    pub(crate) fn current_break(&self, now: Instant) -> Option<Break> {
+        if self.breaker.is_closed() { None } else { self.breaker.current_break(now) }
+    }
+
+    /// Ends the break of this generation early, since the part has shown otherwise that it is back: the breaker becomes half-open. It
+    /// may wake tasks: call it without holding a lock.
+    pub(crate) fn end_break(&self, generation: u64, now: Instant) {
+        self.breaker.end_break(generation, now);
     }
 
     /// Admits a call that starts now. `None`: it is open, or half-open without a free probe slot. A ticket that is dropped unused

@@ -11,8 +11,8 @@ use super::settings::BreakerSettings;
 use super::snapshot::BreakerSnapshot;
 use super::state_changes::StateChanges;
 use crate::algorithm::breaker::{
-    Admission, ClosedCall, Detection, Entry, Machine, Mode, Moment, Outage, Pass, Policy, Probe, Published, Refusals,
-    Span, Transition, Window, WithoutLock,
+    Admission, Break, ClosedCall, Detection, Entry, Machine, Mode, Moment, Outage, Pass, Policy, Probe, Published,
+    Refusals, Span, Transition, Window, WithoutLock,
 };
 use crate::algorithm::evidence::{Evidence, LatencyBaseline};
 use crate::ground::chance;
@@ -289,6 +289,16 @@ impl Breaker {
     /// Until when no call passes, as far as time alone decides; `None` if calls may pass.
     pub(super) fn refuses_until(&self, now: Instant) -> Option<Instant> {
         self.published.load().refuses_until(now)
+    }
+
+    /// The break that is under way.
+    pub(super) fn current_break(&self, now: Instant) -> Option<Break> {
+        self.published.load().current_break(now)
+    }
+
+    /// Ends the break of this generation early: probes may pass now.
+    pub(super) fn end_break(&self, generation: u64, now: Instant) {
+        self.step(now, |machine, moment| ((), machine.end_break(generation, moment)));
     }
 
     pub(super) fn set_mode(&self, mode: Mode, now: Instant) {
