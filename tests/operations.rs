@@ -95,7 +95,9 @@ fn heading(config: &str) -> Option<&'static str> {
         "ChaosConfig" => "## Chaos",
         "QuarantineConfig" => "## Quarantine",
         "FallbackConfig" => "## Fallback",
-        "BalanceConfig" | "SlowStartConfig" | "EjectionConfig" | "TierConfig" | "DnsConfig" => "## Balance",
+        "BalanceConfig" | "SlowStartConfig" | "EjectionConfig" | "TierConfig" | "DnsConfig" | "CheckConfig" => {
+            "## Balance"
+        }
         "ClientConfig" | "BalancedClientConfig" | "ServerConfig" | "PropagationConfig" => "## Stacks and propagation",
         _ => return None,
     })

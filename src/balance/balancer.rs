@@ -5,10 +5,10 @@ use std::fmt;
 use std::sync::{Arc, Weak};
 
 use super::config::BalanceConfig;
-use super::discovery::discovery_task::DiscoveryTask;
 use super::endpoint::{self, Endpoint};
 use super::endpoint_set::{EndpointSet, Member};
 use super::endpoint_state::{EndpointState, SetState, WaitingCalls};
+use super::latest_task::LatestTask;
 use super::standing::Wanted;
 use super::wait_queue::WaitQueue;
 use crate::admission::registry::EndpointMode;
@@ -35,10 +35,10 @@ pub(crate) struct Balancer {
     /// When the endpoints are compared next, in nanoseconds.
     pub(super) next_sweep: AtomicU64,
     readiness_limit: ReadinessLimit,
-    /// The task that follows a stream of sets.
-    discovery_task: Mutex<Option<DiscoveryTask>>,
-    /// The number of streams that have been followed. Changed with `records` locked: a superseded stream changes no set after that.
-    discovery_epoch: AtomicU64,
+    /// The task that follows a stream of sets. It is superseded with `records` locked: the former stream changes no set after that.
+    pub(super) discovery: LatestTask,
+    /// The task of the active checks, superseded likewise.
+    pub(super) active_checks: LatestTask,
     /// Whether a stream is followed that may still yield the first set.
     awaits_set: AtomicBool,
 }
@@ -56,8 +56,8 @@ impl Balancer {
             records: Mutex::new(Vec::new()),
             next_sweep: AtomicU64::new(0),
             readiness_limit,
-            discovery_task: Mutex::new(None),
-            discovery_epoch: AtomicU64::new(0),
+            discovery: LatestTask::new(),
+            active_checks: LatestTask::new(),
             awaits_set: AtomicBool::new(false),
         }
     }
@@ -78,7 +78,7 @@ impl Balancer {
         endpoint::check(&endpoints, config.max_endpoints)?;
         let (now, settings) = (time::now(), config.choice());
         let mut records = lock(&self.records);
-        if epoch.is_some_and(|epoch| !self.is_current(epoch)) {
+        if epoch.is_some_and(|epoch| !self.discovery.is_current(epoch)) {
             return Ok(());
         }
         let before = self.set.load();
@@ -222,29 +222,10 @@ impl Balancer {
         }
     }
 
-    /// The epoch of a new stream of sets, which supersedes the former ones.
-    pub(super) fn begin_epoch(&self) -> u64 {
+    /// The epoch of a task that supersedes the former one.
+    pub(super) fn begin(&self, task: &LatestTask) -> u64 {
         let _records = lock(&self.records);
-        self.discovery_epoch.fetch_add(1, Ordering::AcqRel) + 1
-    }
-
-    /// Whether no other stream is followed since.
-    pub(super) fn is_current(&self, epoch: u64) -> bool {
-        self.discovery_epoch.load(Ordering::Acquire) == epoch
-    }
-
-    /// Keeps the task that changes the set, instead of the former one. A superseded task is not kept.
-    pub(super) fn keep(&self, discovery_task: DiscoveryTask) {
-        let superseded = {
-            let mut kept = lock(&self.discovery_task);
-            if kept.as_ref().is_some_and(|kept| kept.epoch > discovery_task.epoch) {
-                Some(discovery_task)
-            } else {
-                kept.replace(discovery_task)
-            }
-        };
-        // It ends now, without the lock.
-        drop(superseded);
+        task.begin()
     }
 
     /// Applies the settings in force to all endpoints. They may wake tasks: call it without holding a lock.

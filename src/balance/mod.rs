@@ -37,6 +37,46 @@
 //! - **By hand:** an endpoint can be drained, isolated or kept as a standby ([`EndpointMode`]), through the
 //!   [handle](BalanceHandle::set_mode) or, by name, the [registry](crate::registry::Registry::set_endpoint_mode).
 //!
+//! # Active checks
+//! An ejected endpoint comes back when its time is over, and one with an open breaker when its break is over and a few calls have
+//! succeeded. An active check ([`BalanceHandle::check`]) brings it back earlier. It is a request of the balancer's own:
+#![cfg_attr(
+    all(feature = "http", not(feature = "grpc")),
+    doc = "[`http_check`] (`GET` of a path), `grpc_check` (`grpc.health.v1`, feature `grpc`),"
+)]
+#![cfg_attr(feature = "grpc", doc = "[`http_check`] (`GET` of a path), [`grpc_check`] (`grpc.health.v1`),")]
+#![cfg_attr(
+    not(feature = "http"),
+    doc = "`http_check` (`GET` of a path, feature `http`), `grpc_check` (`grpc.health.v1`, feature `grpc`),"
+)]
+//! or any function of an endpoint.
+//!
+//! - **Which endpoints are checked:** those that are ejected or whose breaker is open, about once in an
+//!   [`interval`](CheckConfig::interval); the first time once they have been out for an interval. An endpoint that serves is not
+//!   checked, so checks are no load while all is well. Nor is one that is drained or isolated by hand.
+//! - **A check that passes** ends the ejection, with a slow start, or makes the breaker half-open: a few calls decide whether it closes.
+//! - **A check that fails,** panics or takes longer than its timeout changes nothing, and delays no other check. At most 64 run at once.
+//! - **A check that is wrong,** because it passes while calls fail, must not undo ejections and breaks. Each time that the endpoint is out
+//!   again soon after its return, the check must pass twice as often in a row. Soon is within six intervals of the ejection.
+//! - **Stale results** change nothing: those of an endpoint that has left or has another address, or of an outage that is over.
+//!
+//! ```
+//! use std::time::Duration;
+//! use seawall::balance::{BalanceConfig, BalanceLayer, CheckConfig, Endpoint};
+//!
+//! # async fn ask(_: String) -> bool { true }
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() -> Result<(), seawall::error::InvalidConfig> {
+//! let layer = BalanceLayer::new(BalanceConfig::default())?.with_endpoints([Endpoint::new("10.0.0.1:80")])?;
+//! let config = CheckConfig { interval: Duration::from_secs(2), ..CheckConfig::default() };
+//! layer.handle().check(config, |endpoint| {
+//!     let answer = ask(format!("http://{}/healthz", endpoint.address()));
+//!     async move { if answer.await { Ok(()) } else { Err("not healthy".into()) } }
+//! })?;
+//! # Ok(())
+//! # }
+//! ```
+//!
 //! # Where endpoints come from
 //! A fixed list ([`BalanceLayer::with_endpoints`]), the application ([`BalanceHandle::set_endpoints`]), or a stream of sets
 //! ([`BalanceHandle::follow`]): of tower's `Discover` ([`discovered`]),
@@ -85,7 +125,7 @@
 //! - **For new calls:** `max_waiting`, `max_wait` and `order`. A waiting call keeps its position and the bound of its wait.
 //! - **For the next comparison:** the other settings of `ejection`. The interval that has begun keeps its length.
 //! - **For the next set:** `max_endpoints`.
-//! - **What survives:** everything else: calls in flight, ejections, modes, breakers, and what is known of latencies.
+//! - **What survives:** everything else: calls in flight, ejections, modes, breakers, active checks, and what is known of latencies.
 //!
 //! # Example
 //! ```
@@ -143,6 +183,7 @@
 //! [`Reason::QueueFull`]: crate::error::Reason::QueueFull
 //! [`Reason::QueueTimeout`]: crate::error::Reason::QueueTimeout
 
+mod active_checks;
 #[cfg(feature = "http")]
 mod at_endpoint;
 mod balancer;
@@ -158,6 +199,7 @@ mod endpoint_set;
 mod endpoint_state;
 mod future;
 mod handle;
+mod latest_task;
 mod layer;
 mod observed;
 mod permit;
@@ -176,6 +218,13 @@ mod tests;
 
 use crate::ground::layer_id::LayerKind;
 
+#[cfg(feature = "http")]
+pub use self::active_checks::check_body::CheckBody;
+pub use self::active_checks::config::CheckConfig;
+#[cfg(feature = "grpc")]
+pub use self::active_checks::grpc_check::grpc_check;
+#[cfg(feature = "http")]
+pub use self::active_checks::http_check::{CheckFuture, http_check};
 #[cfg(feature = "http")]
 pub use self::at_endpoint::{AtEndpoint, AtEndpointFuture};
 pub use self::config::{BalanceConfig, EjectionConfig, SlowStartConfig, TierConfig};

@@ -67,7 +67,7 @@ mod constructors;
 mod details;
 mod replay;
 mod settle;
-mod status;
+pub(crate) mod status;
 
 pub mod propagation;
 pub mod respond;

@@ -249,6 +249,23 @@ pub(crate) fn endpoints_rejected(instruments: &Instruments, invalid: &InvalidCon
     log_event!(WARN, count, name, layer = "balance", faults = %faults, "endpoints rejected");
 }
 
+/// The active check of an endpoint that gets no calls has ended: it passed, and may have brought the endpoint `back`, or it failed.
+pub(crate) fn endpoint_checked(instruments: &Instruments, key: &str, result: Result<bool, &tower::BoxError>) {
+    let [passed, failed] = &instruments.tally().endpoint_checks;
+    let (name, endpoint) = (name(instruments), text::short_line(key));
+    match result {
+        Ok(back) => {
+            passed.add();
+            log_event!(INFO, passed, name, layer = "balance", %endpoint, back, "endpoint check passed");
+        }
+        Err(error) => {
+            failed.add();
+            let error = text::one_line_of_error(error.as_ref());
+            log_event!(DEBUG, failed, name, layer = "balance", %endpoint, %error, "endpoint check failed");
+        }
+    }
+}
+
 /// The source of a balancer's endpoints has ended. The last set stays.
 pub(crate) fn discovery_ended(instruments: &Instruments) {
     foreign(|| tracing::warn!(target: "seawall", name = name(instruments), layer = "balance", "discovery ended"));

@@ -36,6 +36,7 @@ const TRANSITIONS: &str = "seawall_circuit_breaker_transitions_total";
 const BODIES_CUT: &str = "seawall_bodies_cut_total";
 const PASSED: &str = "seawall_rate_limit_passed_total";
 const RELOADS: &str = "seawall_reloads_total";
+const ENDPOINT_CHECKS: &str = "seawall_endpoint_checks_total";
 const INTERNAL_ERRORS: &str = "seawall_internal_errors_total";
 
 /// A gauge, which is read from a layer's state when it is published.
@@ -170,6 +171,7 @@ fn describe(recorder: &dyn Recorder) {
         (BODIES_CUT, "Response bodies that were cut"),
         (PASSED, "Calls that a rate limit admitted"),
         (RELOADS, "Reloads, by result"),
+        (ENDPOINT_CHECKS, "Active checks of endpoints that get no calls, by result"),
         (INTERNAL_ERRORS, "Answers that do not contain the error behind them"),
     ];
     for (name, description) in counters {
@@ -347,6 +349,9 @@ impl Publication {
         publish(&tally.passed, zero_if(self.kind == LayerKind::RateLimit), PASSED, &[]);
         for (count, result) in tally.reloads.iter().zip(["applied", "rejected"]) {
             publish(count, zero_if(true), RELOADS, &[("layer", kind), ("result", result)]);
+        }
+        for (count, result) in tally.endpoint_checks.iter().zip(["passed", "failed"]) {
+            publish(count, zero_if(self.kind == LayerKind::Balance), ENDPOINT_CHECKS, &[("result", result)]);
         }
         self.published.extend(missing);
     }

@@ -123,6 +123,8 @@ pub(crate) struct Tally {
     pub(crate) passed: Count,
     /// Reloads that were applied, and that were rejected.
     pub(crate) reloads: [Count; 2],
+    /// Active checks of endpoints that passed, and that failed.
+    pub(crate) endpoint_checks: [Count; 2],
     last_refusal: Mutex<Option<LastRefusal>>,
 }
 
@@ -152,6 +154,7 @@ impl Tally {
             quarantines: Count::new(),
             passed: Count::new(),
             reloads: [const { Count::new() }; 2],
+            endpoint_checks: [const { Count::new() }; 2],
             last_refusal: Mutex::new(None),
         }
     }

@@ -39,11 +39,12 @@ const THREAD_LOCALS: [(&str, usize); 4] = [
     ("src/ground/sync.rs", 1),
 ];
 
-/// The files that spawn a task: the reaper, the publisher of metrics, the streams of endpoints that a balancer follows, the sampler
-/// of a live page, and the reader of a settings file.
-const SPAWNS: [&str; 5] = [
+/// The files that spawn a task: the reaper, the publisher of metrics, the streams of endpoints that a balancer follows and its active
+/// checks, the sampler of a live page, and the reader of a settings file.
+const SPAWNS: [&str; 6] = [
     "src/admission/reaper/mod.rs",
     "src/admission/registry/publisher.rs",
+    "src/balance/active_checks/run.rs",
     "src/balance/discovery/follow.rs",
     "src/dashboard/sampler.rs",
     "src/stack/stacks/file.rs",

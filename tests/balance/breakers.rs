@@ -9,7 +9,7 @@ use tower::Layer;
 use super::*;
 
 /// A breaker opens at the first failure, for 30 s.
-fn opens_at_once() -> BalanceConfig {
+pub(super) fn opens_at_once() -> BalanceConfig {
     let circuit_breaker = CircuitBreakerConfig {
         consecutive_failures: Some(1),
         break_duration: 30 * SECOND,
@@ -19,7 +19,7 @@ fn opens_at_once() -> BalanceConfig {
     BalanceConfig { circuit_breaker, ..Default::default() }
 }
 
-async fn fail(service: &Balance<Client>, mut times: usize) {
+pub(super) async fn fail(service: &Balance<Client>, mut times: usize) {
     while times > 0 {
         times -= usize::from(call(service).await.is_err());
     }

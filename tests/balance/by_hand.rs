@@ -7,7 +7,7 @@ use seawall::registry::{Condition, EndpointCondition, Registry};
 use super::refusals::refused;
 use super::*;
 
-fn listed(registry: &Registry) -> Vec<EndpointCondition> {
+pub(super) fn listed(registry: &Registry) -> Vec<EndpointCondition> {
     match &registry.snapshot().components[0].condition {
         Condition::Balance(balance) => balance.listed.clone(),
         other => panic!("{other:?}"),

@@ -4,6 +4,9 @@
 mod breakers;
 mod by_hand;
 mod changes;
+mod checks;
+#[cfg(feature = "http")]
+mod checks_over_http;
 mod choice;
 mod clients;
 mod construction;

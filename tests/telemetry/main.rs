@@ -6,6 +6,7 @@
 mod bodies;
 mod callbacks;
 mod counts;
+mod endpoint_checks;
 mod events;
 mod gauges;
 #[path = "../listening/mod.rs"]

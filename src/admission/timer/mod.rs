@@ -14,6 +14,7 @@
 #[cfg(all(test, not(seawall_loom)))]
 mod tests;
 
+use std::future::poll_fn;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 use std::time::Duration;
@@ -83,6 +84,12 @@ impl Drop for Timer {
     fn drop(&mut self) {
         self.disarm();
     }
+}
+
+/// Ends once `at` has passed.
+pub(crate) async fn until(at: Instant) {
+    let mut timer = Timer::new();
+    poll_fn(|cx| timer.poll_until(cx, at)).await;
 }
 
 /// Whether `deadline` has passed. A fresh reading of the clock is needed only to say yes: most calls have read it a moment before, and an

@@ -1,6 +1,6 @@
 //! Endpoints from DNS: an endpoint for each address of a name.
 
-use std::future::{Future, poll_fn};
+use std::future::Future;
 use std::io;
 use std::net::SocketAddr;
 use std::pin::pin;
@@ -10,7 +10,7 @@ use futures_util::future::{Either, select};
 use futures_util::{Stream, stream};
 
 use super::lookup;
-use crate::admission::timer::Timer;
+use crate::admission::timer::until;
 use crate::balance::endpoint::Endpoint;
 use crate::ground::chance;
 use crate::ground::error::InvalidConfig;
@@ -167,11 +167,6 @@ where
         }
         Ok(addresses.into_iter().map(|address| Endpoint::new(address.to_string())).collect())
     }
-}
-
-async fn until(at: Instant) {
-    let mut timer = Timer::new();
-    poll_fn(|cx| timer.poll_until(cx, at)).await;
 }
 
 #[cfg(all(test, not(seawall_loom)))]

@@ -6,7 +6,6 @@ use std::sync::{Arc, Weak};
 use futures_util::{Stream, StreamExt};
 use tokio::runtime::Handle;
 
-use super::discovery_task::DiscoveryTask;
 use crate::balance::balancer::Balancer;
 use crate::balance::endpoint::Endpoint;
 use crate::balance::handle::BalanceHandle;
@@ -40,12 +39,13 @@ impl BalanceHandle {
     pub fn follow(&self, sets: impl Stream<Item = Vec<Endpoint>> + Send + 'static) {
         // It panics here, before the former stream is superseded.
         let runtime = Handle::current();
+        let balancer = self.balancer();
         // Whoever has the last epoch ends the wait.
-        self.balancer().set_awaiting(true);
-        let epoch = self.balancer().begin_epoch();
-        let following = Following { balancer: Arc::downgrade(self.balancer()), epoch };
+        balancer.set_awaiting(true);
+        let epoch = balancer.begin(&balancer.discovery);
+        let following = Following { balancer: Arc::downgrade(balancer), epoch };
         let task = runtime.spawn(follow(following, sets));
-        self.balancer().keep(DiscoveryTask::new(epoch, task.abort_handle()));
+        balancer.discovery.keep(epoch, task.abort_handle());
     }
 }
 
@@ -57,7 +57,7 @@ struct Following {
 
 impl Drop for Following {
     fn drop(&mut self) {
-        if let Some(balancer) = self.balancer.upgrade().filter(|balancer| balancer.is_current(self.epoch)) {
+        if let Some(balancer) = self.balancer.upgrade().filter(|balancer| balancer.discovery.is_current(self.epoch)) {
             balancer.set_awaiting(false);
         }
     }
@@ -71,7 +71,7 @@ async fn follow(following: Following, sets: impl Stream<Item = Vec<Endpoint>>) {
         let Some(balancer) = following.balancer.upgrade() else { return };
         match endpoints.map(|endpoints| balancer.set_endpoints(endpoints, Some(epoch))) {
             // The abort reaches a task only after its poll.
-            _ if !balancer.is_current(epoch) => return,
+            _ if !balancer.discovery.is_current(epoch) => return,
             Some(Ok(())) => {}
             Some(Err(invalid)) => telemetry::endpoints_rejected(balancer.instruments(), &invalid),
             None => return telemetry::discovery_ended(balancer.instruments()),

@@ -1,7 +1,6 @@
 //! Where the endpoints come from, if they change at run time.
 
 pub(super) mod discovered;
-pub(super) mod discovery_task;
 #[cfg(feature = "dns")]
 pub(super) mod dns;
 mod follow;

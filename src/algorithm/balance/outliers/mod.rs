@@ -62,6 +62,11 @@ impl EjectionRecord {
         self.ejected_at.is_some()
     }
 
+    /// When the ejection began that is under way.
+    pub(crate) fn ejected_at(&self) -> Option<Instant> {
+        self.ejected_at
+    }
+
     /// Ends the ejection early, for example after an active check has passed. The multiplier stays: it falls with time.
     pub(crate) fn restore(&mut self) {
         self.ejected_at = None;
