@@ -52,6 +52,8 @@ pub(crate) enum Ending {
     Deadline,
     /// The caller dropped the call before its deadline.
     GivenUp,
+    /// The call was dropped because another one had made it needless: it lost against a hedge, or a quorum was complete.
+    Needless,
 }
 
 /// The times of an ended call.
@@ -119,6 +121,11 @@ pub(crate) fn of(
         },
         Ending::Deadline => at_deadline(&times(), baseline()),
         Ending::GivenUp => given_up(&times(), baseline()),
+        // The fastest answer decides when this one ends, and not a caller who has waited long enough.
+        Ending::Needless => match given_up(&times(), baseline()) {
+            Evidence::Unanswered => Evidence::Nothing,
+            evidence => evidence,
+        },
     }
 }
 

@@ -110,7 +110,8 @@ impl EndpointState {
                 self.load.abandoned(now, took, set);
             }
             Verdict::Abandoned => self.load.abandoned(now, took, set),
-            Verdict::Ignored => {}
+            // Refused further in, by a layer or client of this endpoint: its own fault or not, the caller has no answer.
+            Verdict::Ignored => self.load.failed(now, took, set),
         }
     }
 }

@@ -2,6 +2,7 @@
 
 use super::balancer::{Balancer, apply};
 use super::config::BalanceConfig;
+use super::endpoint_set::Member;
 use crate::algorithm::balance::Judged;
 use crate::ground::chance;
 use crate::ground::sync::atomic::Ordering;
@@ -25,13 +26,19 @@ impl Balancer {
         if self.next_sweep.compare_exchange(due, next, Ordering::Relaxed, Ordering::Relaxed).is_err() {
             return;
         }
+        // After a pause of the traffic the counts may be hours old.
+        let are_stale = now.since(Instant::from_nanos(due)) > settings.interval;
+        let counts = |member: &Member| {
+            let counts = member.state.counter.take();
+            if are_stale { Default::default() } else { counts }
+        };
         let mut records = lock(&self.records);
         let set = self.set.load();
         let mut judged: Vec<_> = set
             .members
             .iter()
             .zip(records.iter())
-            .map(|(member, record)| Judged { record: *record, counts: member.state.counter.take() })
+            .map(|(member, record)| Judged { record: *record, counts: counts(member) })
             .collect();
         let changes = settings.outliers.sweep(now, &mut judged, chance::sample);
         *records = judged.into_iter().map(|judged| judged.record).collect();

@@ -59,7 +59,10 @@ where
         let mut this = self.project();
         *this.progress = Progress::Over;
         this.call.learn_unanswered(&this.flights, last);
-        this.flights.as_mut().cancel();
+        match stopped {
+            Stop::Dropped => this.flights.as_mut().cancel(),
+            _ => scope::cancelling_needless(|| this.flights.as_mut().cancel()),
+        }
         this.call.finish(stopped, last);
     }
 }

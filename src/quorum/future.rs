@@ -128,7 +128,10 @@ where
 {
     /// Ends the call: cancels the endpoints that have not voted, and records how the call went.
     fn end(&mut self, verdict: Verdict) {
-        self.flights.clear();
+        match verdict {
+            Verdict::Abandoned | Verdict::TimedOut => self.flights.clear(),
+            _ => scope::cancelling_needless(|| self.flights.clear()),
+        }
         self.answers.clear();
         self.timer.disarm();
         let instruments = &self.state.instruments;

@@ -1,5 +1,9 @@
 //! Which endpoint gets calls.
 
+use seawall::rate_limit::{RateLimitConfig, RateLimitLayer};
+use seawall::registry::{Condition, Registry};
+use tower::Layer;
+
 use super::*;
 
 fn share_of_successes(results: &[(Duration, Duration, Result<usize, BoxError>)]) -> f64 {
@@ -112,4 +116,41 @@ async fn standby_gets_calls_only_when_the_first_tier_is_full_or_down() {
         let _ = call(&service).await;
     }
     assert_eq!(call(&service).await.unwrap(), 2, "both breakers of the first tier are open");
+}
+
+/// The client of an endpoint refuses at once, by a limit of its own. It is idle, and no better for that.
+#[tokio::test(start_paused = true)]
+async fn endpoint_whose_client_refuses_attracts_no_traffic() {
+    seawall::seed(1);
+    let servers = Servers::answering(4, 100 * MS);
+    let clients = servers.clone();
+    let service = servers.layer(BalanceConfig::default()).service(move |endpoint| {
+        let permits = if endpoint.address() == "0" { 1 } else { 100_000 };
+        let limit = RateLimitConfig { permits, per: SECOND, max_wait: Duration::ZERO, ..RateLimitConfig::default() };
+        RateLimitLayer::new(limit).unwrap().layer(clients.client(endpoint))
+    });
+    let results = load(service, 200, 20 * SECOND).await;
+    let refused = results.iter().filter(|(begun, _, result)| *begun > SECOND && result.is_err()).count();
+    assert!(refused < 200, "{refused} of 3800 calls");
+}
+
+/// Failures of an outage that is long over eject nobody.
+#[tokio::test(start_paused = true)]
+async fn counts_from_before_a_pause_of_the_traffic_are_forgotten() {
+    seawall::seed(1);
+    let servers = Servers::answering(6, 10 * MS);
+    let registry = Registry::new();
+    let mut config = BalanceConfig { max_concurrent: 4, ..BalanceConfig::default() };
+    config.circuit_breaker.enabled = false;
+    let service = servers.service(&servers.layer(config).named_in(&registry, "search").unwrap());
+    load(service.clone(), 10, SECOND).await;
+    servers.set(0, Behaviour::Fails(10 * MS));
+    load(service.clone(), 2200, 3 * SECOND).await;
+    servers.set(0, Behaviour::Answers(10 * MS));
+    sleep(3600 * SECOND).await;
+    load(service.clone(), 10, SECOND).await;
+    let Condition::Balance(condition) = registry.snapshot().of("search").next().unwrap().condition.clone() else {
+        panic!("it is a balancer")
+    };
+    assert_eq!(condition.ejected, 0);
 }

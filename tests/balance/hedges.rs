@@ -3,6 +3,7 @@
 use seawall::error::{Reason, rejection};
 use seawall::hedge::{HedgeConfig, HedgeDelay, HedgeLayer};
 use seawall::quorum::{NoQuorum, QuorumConfig, QuorumLayer};
+use seawall::registry::Condition;
 use seawall::retry::{Backoff, RetryConfig, RetryLayer};
 use tower::util::BoxCloneSyncService;
 use tower::{Layer, service_fn};
@@ -116,4 +117,29 @@ async fn answer_after_a_failure_of_the_same_endpoint_counts() {
     let (failing, healthy) = (scripted(&[false, true]), scripted(&[true]));
     let answer = quorum(3, 2).over([failing.clone(), failing, healthy]).unwrap().oneshot(0).await;
     assert_eq!(answer.unwrap(), 7);
+}
+
+/// An endpoint that is a little slower than the others never answers first, and is cancelled each time. It is as healthy as they are.
+#[tokio::test(start_paused = true)]
+async fn endpoint_that_always_loses_stays_in_use() {
+    seawall::seed(1);
+    let servers = Servers::answering(3, 10 * MS);
+    servers.set(2, Behaviour::Answers(12 * MS));
+    let registry = seawall::registry::Registry::new();
+    let layer = servers.layer(BalanceConfig::default()).named_in(&registry, "replicas").unwrap();
+    let agreement = seawall::quorum::from_fn(|_: &usize| ());
+    let quorum = quorum(3, 2).with_agreement(agreement).layer(servers.service(&layer));
+    for _ in 0..300 {
+        quorum.clone().oneshot(0).await.unwrap();
+        sleep(20 * MS).await;
+    }
+    let Condition::Balance(condition) = registry.snapshot().of("replicas").next().unwrap().condition.clone() else {
+        panic!("it is a balancer")
+    };
+    assert_eq!(condition.open, 0, "{condition:?}");
+    // One of the others dies: it is needed.
+    servers.set(0, Behaviour::Fails(MS));
+    for _ in 0..500 {
+        quorum.clone().oneshot(0).await.unwrap();
+    }
 }

@@ -31,6 +31,7 @@
 //! | latest reading of the clock on this thread; outlives the poll | every reading | what needs no fresh one |
 //! | gate polls: how many gates poll this call, nested | permits | `current_permit` |
 //! | whether a drop is a cut after an idle timeout | held bodies | inner guards |
+//! | whether a drop is that of an attempt that another one made needless | hedge, quorum | circuit breaker |
 //! | attachments: the state of the request body, an upload, the endpoints of earlier attempts | retry, hedge, quorum, the upload layer | circuit breaker, permits, balance |
 //!
 //! | output | set by | read by |
@@ -83,6 +84,7 @@ struct Scope {
     start: Cell<Option<Instant>>,
     latest_reading: Cell<Option<Instant>>,
     is_cut: Cell<bool>,
+    is_needless: Cell<bool>,
     local_waits: Cell<u64>,
     /// `None` without a collector.
     exhausted: Cell<Option<Exhausted>>,
@@ -105,6 +107,7 @@ impl Scope {
             start: Cell::new(None),
             latest_reading: Cell::new(None),
             is_cut: Cell::new(false),
+            is_needless: Cell::new(false),
             local_waits: Cell::new(0),
             exhausted: Cell::new(None),
             gate_polls: Cell::new(GatePolls { gates: 0, asked: 0 }),
@@ -313,6 +316,19 @@ pub(crate) fn gate_polls() -> GatePolls {
 #[inline]
 pub(crate) fn set_gate_polls(polls: GatePolls) {
     SCOPE.with(|scope| scope.gate_polls.set(polls));
+}
+
+/// Runs `cancel`, which drops attempts that another one has made needless: nobody gave up on them, and their endpoints have done nothing
+/// wrong.
+pub(crate) fn cancelling_needless<T>(cancel: impl FnOnce() -> T) -> T {
+    let _restore = Restore::after(|scope| &scope.is_needless, true);
+    cancel()
+}
+
+/// Whether the current drop is that of a [needless](cancelling_needless) attempt.
+#[inline]
+pub(crate) fn is_cancelling_needless() -> bool {
+    SCOPE.with(|scope| scope.is_needless.get())
 }
 
 /// Runs `cut`, which drops the rest of a call after an idle timeout, so that inner guards record `TimedOut` instead of `Abandoned`:

@@ -166,7 +166,11 @@ impl Ticket {
         }
         let (now, had_head) = (time::now(), self.took.is_some());
         let took = self.took.unwrap_or_else(|| self.elapsed(now, woken));
-        let ending = if !had_head && self.deadline.at() <= now { Ending::Deadline } else { Ending::GivenUp };
+        let ending = match () {
+            () if !had_head && self.deadline.at() <= now => Ending::Deadline,
+            () if scope::is_cancelling_needless() => Ending::Needless,
+            () => Ending::GivenUp,
+        };
         self.end(ending, took, now, had_head);
     }
 
@@ -177,7 +181,7 @@ impl Ticket {
         let verdict = match ending {
             Ending::Answer(verdict) | Ending::Error(verdict) => verdict,
             Ending::Deadline => Verdict::TimedOut,
-            Ending::GivenUp => Verdict::Abandoned,
+            Ending::GivenUp | Ending::Needless => Verdict::Abandoned,
         };
         if self.polled {
             observed::record(self.breaker.instruments(), verdict, took);
