@@ -11,6 +11,7 @@ use pin_project::pin_project;
 use tower::{BoxError, Service};
 
 use super::failure::Failure;
+use crate::ground::error::Reason;
 use crate::ground::layer_id::LayerId;
 use crate::ground::verdict::Verdict;
 use crate::layers::call::inner::{Call, Taken};
@@ -162,7 +163,8 @@ where
 /// Sends the request to `service`, within the time that is left of the call.
 ///
 /// The request is kept for it as a [retry](crate::retry::Replay) keeps it: by default it is cloned before the inner service gets
-/// it. A request that the inner service may have executed already is sent a second time only if the replay allows that.
+/// it. A request that the inner service may have executed already is sent a second time only if the replay allows that. A request
+/// that a [`quarantine`](crate::quarantine) refused is never sent: it may crash the instances of this service, too.
 pub fn service<S>(service: S) -> OtherService<S> {
     OtherService { service, replay: CloneRequest::new(), readiness_limit: ReadinessLimit::default() }
 }
@@ -213,6 +215,10 @@ where
     type Answering = Answering<S, K::Attempt, S::Future>;
 
     fn begin(&self, mut kept: K, failure: &Failure<T>) -> Option<Self::Answering> {
+        // The request may crash every instance that gets it, those of this service as well.
+        if failure.rejected().is_some_and(|rejected| rejected.reason() == Reason::Quarantined) {
+            return None;
+        }
         // Supersedes the attempt of the inner service, but only if there is a request. `give_up` before would end that attempt in any
         // case, and with its request body perhaps the response that the caller gets.
         let request = kept.next()?;

@@ -21,7 +21,8 @@
 //!   around it.
 //! - **A second service** gets the request again if its [replay](OtherService::with_replay) allows that: for HTTP after a refusal, after
 //!   `Unsent`, and otherwise if the request is idempotent. The request is kept for it up front, at the cost of the replay. A value and a
-//!   closure need no copy of the request.
+//!   closure need no copy of the request. A request that is [quarantined](crate::quarantine) is never sent to it, since it may crash
+//!   its instances, too; a value or a closure answers.
 //! - **The mark:** an HTTP or gRPC response of the fallback has the extension `AnsweredByFallback`, which tells the verdict and keeps
 //!   the error or the response that it stands for. Responses of other types are marked by a closure, see
 //!   [`marked_by`](FallbackLayer::marked_by); without one they look like any other response.

@@ -6,11 +6,13 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
+use seawall::balance::{BalanceConfig, BalanceLayer, Endpoint};
 use seawall::circuit_breaker::{CircuitBreakerConfig, CircuitBreakerLayer};
 use seawall::context;
 use seawall::deadline::DeadlineLayer;
 use seawall::error::{Reason, rejection};
 use seawall::fallback::{self, Failure, FallbackConfig, FallbackFailed, FallbackLayer};
+use seawall::quarantine::{QuarantineConfig, QuarantineLayer};
 use seawall::retry::CloneRequest;
 use seawall::verdict::{self, Verdict};
 use tokio::time::Instant;
@@ -57,6 +59,40 @@ async fn closure_sees_the_failure_and_may_decline() {
         ServiceBuilder::new().layer(layer).layer(CircuitBreakerLayer::new(breaker).unwrap()).service(down());
     assert!(service.ready().await.unwrap().call(7).await.is_err());
     assert_eq!(service.ready().await.unwrap().call(7).await.unwrap(), 42, "the open circuit is answered");
+}
+
+/// A request that crashed two instances must not crash those of the fallback.
+#[tokio::test(start_paused = true)]
+async fn quarantined_request_is_not_sent_to_a_second_service() {
+    let lost = verdict::from_fn(|result: Result<&u32, &BoxError>| match result {
+        Ok(_) => Verdict::Success,
+        Err(error) => match verdict::of_error(error) {
+            Verdict::Ignored => Verdict::Ignored,
+            _ => Verdict::Lost,
+        },
+    });
+    let balance = BalanceLayer::new(BalanceConfig::default()).unwrap().with_classifier(lost);
+    let balance = balance.with_endpoints(["a", "b", "c"].map(Endpoint::new)).unwrap();
+    let quarantine = QuarantineLayer::new(QuarantineConfig::default(), |request: &u32| *request).unwrap();
+    let handle = quarantine.handle();
+    let inner = quarantine.with_classifier(lost).layer(balance.service(|_| down()));
+    while handle.quarantined() == 0 {
+        assert!(inner.clone().oneshot(7).await.is_err());
+    }
+    let sent = Arc::new(AtomicUsize::new(0));
+    let seen = Arc::clone(&sent);
+    let standby = service_fn(move |n: u32| {
+        seen.fetch_add(1, Ordering::SeqCst);
+        async move { Ok::<_, BoxError>(n + 1) }
+    });
+    let other = FallbackLayer::new(config(), fallback::service(standby).with_replay(CloneRequest::idempotent()));
+    let error = other.unwrap().layer(inner.clone()).oneshot(7).await.unwrap_err();
+    assert_eq!(rejection(&error).expect("a refusal").reason(), Reason::Quarantined);
+    assert_eq!(sent.load(Ordering::SeqCst), 0);
+    let value = FallbackLayer::new(config(), fallback::value(42)).unwrap();
+    assert_eq!(value.layer(inner.clone()).oneshot(7).await.unwrap(), 42);
+    let closure = fallback::from_fn(|failure: &Failure<u32>| failure.rejected().map(|_| 43));
+    assert_eq!(FallbackLayer::new(config(), closure).unwrap().layer(inner).oneshot(7).await.unwrap(), 43);
 }
 
 /// The classifier decides: what is the caller's own fault is never answered.
