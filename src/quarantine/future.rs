@@ -11,6 +11,7 @@ use super::call_watch::CallWatch;
 use super::state::NotSent;
 use super::turn::WaitingForTurn;
 use crate::admission::timer::Timer;
+use crate::ground::error::Reason;
 use crate::ground::scope;
 use crate::ground::sync::foreign;
 use crate::ground::time;
@@ -94,16 +95,14 @@ where
                 StateProj::Running { mut call } => {
                     let poll = || call.as_mut().poll_until(&deadline, this.timer, cx, layer_id);
                     let ((result, lost), endpoint) = scope::noting_endpoint(|| scope::noting_loss(poll));
-                    watch.note(endpoint);
-                    if lost.is_some() {
-                        watch.lost(lost);
-                    }
+                    watch.noted(endpoint, lost);
                     let result = ready!(result);
                     this.state.set(State::Over);
                     let Some(mut watch) = this.watch.take() else { return Poll::Pending };
                     return Poll::Ready(match result {
                         Ok(response) => {
                             let verdict = this.classifier.classify(Ok(&response));
+                            watch.head(verdict);
                             Ok(this.classifier.hold(response, verdict, watch))
                         }
                         Err(error) => {
@@ -115,17 +114,17 @@ where
                 }
                 StateProj::Waiting { waiting, inner } => {
                     let now = time::now();
-                    let refused_for = match waiting.ask(foreign(|| cx.waker().clone()), now) {
+                    let refusal = match waiting.ask(foreign(|| cx.waker().clone()), now) {
                         Ok(turn) => {
                             let Some((inner, request)) = inner.take() else { return Poll::Pending };
                             watch.send(turn, now);
                             this.timer.disarm();
                             let (call, endpoint) = scope::noting_endpoint(|| inner.call(request));
-                            watch.note(endpoint);
+                            watch.note(endpoint, now);
                             this.state.set(State::Running { call });
                             continue;
                         }
-                        Err(NotSent::Refused(left)) => Some(left),
+                        Err(NotSent::Refused(left)) => watch.state().refuse(left),
                         Err(NotSent::Until(until)) => {
                             let until = until.min(deadline.at());
                             if this.timer.poll_until(cx, until).is_pending() {
@@ -138,10 +137,9 @@ where
                             if now >= until && now < deadline.at() {
                                 continue;
                             }
-                            None
+                            watch.state().instruments.refuse(Reason::QueueTimeout)
                         }
                     };
-                    let refusal = watch.state().refuse(refused_for);
                     watch.refused();
                     this.timer.disarm();
                     this.state.set(State::Refused(Some(refusal)));
@@ -149,8 +147,10 @@ where
                 StateProj::Refused(refusal) => {
                     let Some(refusal) = refusal.take() else { return Poll::Pending };
                     this.state.set(State::Over);
-                    // A retry in the tiers above would only multiply the refusals, or send the request to other instances.
-                    scope::mark_exhausted();
+                    if !matches!(refusal.reason(), Reason::QueueFull | Reason::QueueTimeout) {
+                        // A retry in the tiers above would only multiply the refusals, or send the request to other instances.
+                        scope::mark_exhausted();
+                    }
                     drop(this.watch.take());
                     return Poll::Ready(Err(reject(refusal)));
                 }

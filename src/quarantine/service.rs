@@ -79,7 +79,7 @@ where
         let is_expired = inherited.has_expired(now);
         let key = (enabled && !is_expired).then(|| foreign(|| self.fingerprint.fingerprint(&request))).flatten();
         let tracked = key.as_ref().and_then(|key| state.tracked(key));
-        let mut watch = CallWatch::new(Arc::clone(state), key, now, deadline);
+        let mut watch = CallWatch::new(Arc::clone(state), key, now, deadline, inherited.lasts());
         let classifier = self.classifier.clone();
         if is_expired {
             self.inner.release();
@@ -95,19 +95,19 @@ where
                     // A waiting call must not hold a reservation of the inner service.
                     self.inner.release();
                     let Some(waiting) = WaitingForTurn::new(state, fingerprint) else {
-                        return ResponseFuture::refused(state.refuse(None), watch, classifier);
+                        return ResponseFuture::refused(state.instruments.refuse(Reason::QueueFull), watch, classifier);
                     };
                     let inner = self.inner.take(&state.readiness_limit);
                     return ResponseFuture::waiting(waiting, inner, request, watch, classifier);
                 }
                 Admission::Refused(left) => {
                     self.inner.release();
-                    return ResponseFuture::refused(state.refuse(Some(left)), watch, classifier);
+                    return ResponseFuture::refused(state.refuse(left), watch, classifier);
                 }
             }
         }
         let (call, endpoint) = scope::noting_endpoint(|| self.inner.call(request, now, &state.readiness_limit));
-        watch.note(endpoint);
+        watch.note(endpoint, now);
         ResponseFuture::running(call, watch, classifier)
     }
 }

@@ -8,7 +8,7 @@ use std::time::Duration;
 use super::config::QuarantineConfig;
 use super::waiting::{WaitingCalls, WaitingPosition};
 use crate::admission::registry::{Condition, Observed, QuarantineCondition};
-use crate::algorithm::quarantine::{Admission, Limits, Loss, Suspects, Turn, bit};
+use crate::algorithm::quarantine::{Admission, At, Cleared, Limits, Loss, Suspects, Turn, bit};
 use crate::ground::error::Reason;
 use crate::ground::settings::Settings;
 use crate::ground::sync::atomic::{AtomicU64, Ordering};
@@ -23,9 +23,11 @@ pub(crate) struct State {
     pub(super) settings: Shared<Settings<QuarantineConfig>>,
     pub(super) readiness_limit: ReadinessLimit,
     pub(super) instruments: Instruments,
-    /// [`Suspects::bits`], so that a call takes no lock while nothing is held against its fingerprint. A call that reads it a moment
-    /// too early is one that was sent before the loss.
+    /// [`Suspects::bits`], so that a call takes no lock while its fingerprint is not suspected. A call that reads it a moment too early
+    /// is one that was sent before the loss.
     bits: AtomicU64,
+    /// [`Suspects::answers_until`] in nanoseconds, so that an answer takes no lock unless a loss was counted just before. Zero: never.
+    answers_until: AtomicU64,
     tracked: Mutex<Tracked>,
     hasher: RandomState,
 }
@@ -39,7 +41,7 @@ struct Tracked {
 /// Why a call that waits is not sent.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum NotSent {
-    /// Another call has the turn until then.
+    /// Another call has the turn, or has waited longer. This one asks again at this instant at the latest.
     Until(Instant),
     /// Its fingerprint was quarantined, for so long.
     Refused(Duration),
@@ -55,11 +57,12 @@ impl Limits {
 impl State {
     pub(super) fn new(parts: LayerParts<QuarantineConfig>) -> Self {
         let LayerParts { settings, readiness_limit, instruments } = parts;
-        let (bits, tracked, hasher) = (AtomicU64::new(0), Mutex::new(Tracked::default()), RandomState::new());
-        Self { settings, readiness_limit, instruments, bits, tracked, hasher }
+        let (bits, answers_until) = (AtomicU64::new(0), AtomicU64::new(0));
+        let (tracked, hasher) = (Mutex::new(Tracked::default()), RandomState::new());
+        Self { settings, readiness_limit, instruments, bits, answers_until, tracked, hasher }
     }
 
-    /// The hash of a fingerprint, if something may be held against it. Runs the user's code.
+    /// The hash of a fingerprint, if it may be suspected. Runs the user's code.
     #[inline]
     pub(super) fn tracked(&self, key: &impl Hash) -> Option<u64> {
         let bits = self.bits.load(Ordering::Relaxed);
@@ -78,21 +81,29 @@ impl State {
         self.settings.read(Limits::of)
     }
 
-    fn publish(&self, tracked: &MutexGuard<'_, Tracked>) {
-        self.bits.store(tracked.suspects.bits(), Ordering::Relaxed);
+    pub(super) fn max_turn(&self) -> Duration {
+        self.settings.read(|config| config.max_turn)
     }
 
+    fn publish(&self, tracked: &MutexGuard<'_, Tracked>) {
+        self.bits.store(tracked.suspects.bits(), Ordering::Relaxed);
+        let answers_until = tracked.suspects.answers_until().map_or(0, Instant::as_nanos);
+        self.answers_until.store(answers_until, Ordering::Relaxed);
+    }
+
+    /// Decides about a new call. It does not overtake the calls that wait.
     pub(super) fn admit(&self, fingerprint: u64, now: Instant) -> Admission {
         let limits = self.limits();
         let mut tracked = lock(&self.tracked);
-        let admission = tracked.suspects.admit(fingerprint, &limits, now);
+        let is_next = !tracked.waiting.is_any(fingerprint);
+        let admission = tracked.suspects.admit(fingerprint, is_next, &limits, now);
         self.publish(&tracked);
         admission
     }
 
-    /// The refusal of a call, for so much longer if that is known.
-    pub(super) fn refuse(&self, left: Option<Duration>) -> Unreported {
-        self.instruments.refuse(Reason::Quarantined).with_retry_after(left)
+    /// The refusal of a call that is quarantined for so much longer.
+    pub(super) fn refuse(&self, left: Duration) -> Unreported {
+        self.instruments.refuse(Reason::Quarantined).with_retry_after(Some(left))
     }
 
     /// Lets a call wait, if there is room.
@@ -113,7 +124,8 @@ impl State {
         let (limits, mut waker) = (self.limits(), Some(waker));
         let answer = {
             let mut tracked = lock(&self.tracked);
-            let admission = tracked.suspects.admit(fingerprint, &limits, now);
+            let is_next = tracked.waiting.is_next(position);
+            let admission = tracked.suspects.admit(fingerprint, is_next, &limits, now);
             self.publish(&tracked);
             match admission {
                 Admission::Free => Ok(None),
@@ -139,48 +151,71 @@ impl State {
         wake(next);
     }
 
-    /// A call was lost. `describe` names its fingerprint, and runs the user's code.
-    pub(super) fn lost(&self, loss: Loss, describe: impl FnOnce() -> String) {
-        let (config, limits) = (self.settings.get(), self.limits());
-        if !config.enabled {
+    /// A call was lost, soon after the head of its response has cleared what `cleared` says. `describe` names its fingerprint, and runs
+    /// the user's code.
+    pub(super) fn lost(&self, loss: Loss, cleared: Option<Cleared>, describe: impl FnOnce() -> String) {
+        let (is_enabled, limits) = self.settings.read(|config| (config.enabled, Limits::of(config)));
+        if !is_enabled {
             return;
         }
-        let (is_quarantined, woken) = {
+        let (quarantined, woken) = {
             let mut tracked = lock(&self.tracked);
-            let changes = tracked.suspects.lost(loss, &limits);
+            let changes = tracked.suspects.lost(loss, cleared, &limits);
             self.publish(&tracked);
-            let mut woken = Vec::new();
-            for relieved in changes.relieved {
-                woken.extend(tracked.waiting.all_of(relieved));
-            }
-            if changes.is_quarantined {
-                woken.extend(tracked.waiting.all_of(loss.fingerprint));
-            }
-            (changes.is_quarantined, woken)
+            let of_quarantined = changes.quarantined.map(|_| loss.fingerprint);
+            let changed = changes.withdrawn.into_iter().chain(of_quarantined);
+            (changes.quarantined, tracked.waiting.all_of_each(changed))
         };
         wake(woken);
-        if is_quarantined {
-            telemetry::quarantined(&self.instruments, &foreign(describe), config.duration);
+        if let Some(duration) = quarantined {
+            telemetry::quarantined(&self.instruments, &foreign(describe), duration);
             observed::request_publication();
         }
     }
 
-    /// A call has succeeded: nothing is held against its fingerprint any more.
-    pub(super) fn cleared(&self, fingerprint: u64) {
+    /// An endpoint has answered a call that was sent then.
+    #[inline]
+    pub(super) fn answered(&self, endpoint: At, sent: Instant) {
+        if self.answers_until.load(Ordering::Relaxed) != 0 {
+            self.answered_after_a_loss(endpoint, sent);
+        }
+    }
+
+    #[cold]
+    fn answered_after_a_loss(&self, endpoint: At, sent: Instant) {
+        let now = time::now();
+        if now.as_nanos() > self.answers_until.load(Ordering::Relaxed) {
+            return;
+        }
+        let limits = self.limits();
         let woken = {
             let mut tracked = lock(&self.tracked);
-            let is_cleared = tracked.suspects.cleared(fingerprint);
+            let withdrawn = tracked.suspects.answered(endpoint, sent, &limits, now);
             self.publish(&tracked);
-            if is_cleared { tracked.waiting.all_of(fingerprint) } else { Vec::new() }
+            tracked.waiting.all_of_each(withdrawn)
         };
         wake(woken);
     }
 
-    /// The call that had the turn is over.
+    /// A call that was sent then has succeeded: its fingerprint is suspected no more. Returns what that has cleared.
+    pub(super) fn cleared(&self, fingerprint: u64, sent: Instant) -> Option<Cleared> {
+        let (cleared, woken) = {
+            let mut tracked = lock(&self.tracked);
+            let cleared = tracked.suspects.cleared(fingerprint, sent);
+            self.publish(&tracked);
+            let woken = if cleared.is_some() { tracked.waiting.all_of(fingerprint) } else { Vec::new() };
+            (cleared, woken)
+        };
+        wake(woken);
+        cleared
+    }
+
+    /// The call that had the turn is over, or its response has begun.
     pub(super) fn pass_on(&self, fingerprint: u64, turn: Turn) {
+        let now = time::now();
         let next = {
             let mut tracked = lock(&self.tracked);
-            tracked.suspects.pass_on(fingerprint, turn);
+            tracked.suspects.pass_on(fingerprint, turn, now);
             tracked.waiting.first(fingerprint)
         };
         wake(next);
@@ -216,7 +251,16 @@ fn wake(wakers: impl IntoIterator<Item = Waker>) {
 
 impl LayerState<QuarantineConfig> for State {
     fn apply_reload(&self, config: &QuarantineConfig, _before: &QuarantineConfig) -> AfterReload<'_> {
-        if config.enabled { Box::new(|| ()) } else { Box::new(self.reset()) }
+        if !config.enabled {
+            return Box::new(self.reset());
+        }
+        // The ends of turns and of suspicions may have changed: each call that waits asks again.
+        let woken = {
+            let mut tracked = lock(&self.tracked);
+            tracked.suspects.reload(&Limits::of(config));
+            tracked.waiting.all()
+        };
+        Box::new(|| wake(woken))
     }
 }
 

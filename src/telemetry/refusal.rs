@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::counted::{Counted, tally};
 use super::instruments::Instruments;
 use super::{directory, events};
-use crate::ground::error::{FailedVotes, Numbers, Rejected, Why};
+use crate::ground::error::{FailedVotes, Numbers, Reason, Rejected, Why};
 use crate::ground::layer_id::LayerId;
 
 /// A refusal that is not counted yet, with the counters of its layer, so that a report needs no lookup.
@@ -53,6 +53,10 @@ impl Unreported {
     pub(crate) fn with_failed_votes(mut self, failed_votes: FailedVotes) -> Self {
         self.rejected.set_failed_votes(failed_votes);
         self
+    }
+
+    pub(crate) fn reason(&self) -> Reason {
+        self.rejected.reason()
     }
 
     pub(crate) fn layer_id(&self) -> LayerId {

@@ -1,11 +1,15 @@
 //! The quarantine layer, through its public API and in virtual time.
 #![allow(clippy::disallowed_methods, reason = "tests sleep and look at the clock as users do")]
 
-mod innocent;
 mod kills;
+mod losses;
+mod no_harm;
 #[cfg(feature = "http")]
 mod over_http;
+#[cfg(feature = "http")]
+mod streams;
 mod turns;
+mod waiting;
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -22,6 +26,7 @@ use seawall::retry::{Backoff, BudgetConfig, CloneRequest, RetryConfig, RetryLaye
 use seawall::verdict::{self, FromFn, Verdict};
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep};
+use tokio_test::task::spawn;
 use tower::{BoxError, Layer, Service, ServiceExt};
 
 const MS: Duration = Duration::from_millis(1);
@@ -108,7 +113,10 @@ impl Servers {
 
     /// A balancer over all of them, without breakers and ejection, which would hide what the layer does.
     fn balance(&self) -> Balance<Client, Judged> {
-        let mut config = BalanceConfig::default();
+        self.balance_with(BalanceConfig::default())
+    }
+
+    fn balance_with(&self, mut config: BalanceConfig) -> Balance<Client, Judged> {
         config.circuit_breaker.enabled = false;
         config.ejection.enabled = false;
         // A balancer avoids an endpoint that fails, unless it has a high weight.
@@ -170,9 +178,12 @@ fn retry(replay: CloneRequest) -> RetryLayer<Judged, CloneRequest> {
     RetryLayer::new(config).unwrap().with_classifier(judge()).with_replay(replay)
 }
 
+fn reason(answer: &Answers) -> Option<Reason> {
+    answer.as_ref().err().and_then(rejection).map(|rejected| rejected.reason())
+}
+
 fn is_quarantined(answer: &Answers) -> bool {
-    let reason = answer.as_ref().err().and_then(rejection).map(|rejected| rejected.reason());
-    reason == Some(Reason::Quarantined)
+    reason(answer) == Some(Reason::Quarantined)
 }
 
 /// How often the answers of some calls were `Ok`, refused, and anything else.
@@ -218,4 +229,32 @@ fn condition(registry: &Registry) -> QuarantineCondition {
         Condition::Quarantine(condition) => *condition,
         other => panic!("{other:?}"),
     }
+}
+
+/// A quarantine around six servers.
+fn world(config: QuarantineConfig) -> (QuarantineLayer<Fingerprints, Judged>, Registry, Servers, Balanced) {
+    let (registry, servers) = (Registry::new(), Servers::new(6, 10 * MS));
+    let layer = named(layer(config), &registry);
+    let service = layer.layer(servers.balance());
+    (layer, registry, servers, service)
+}
+
+/// Makes a suspect that kills no server: its first call is lost with its server.
+async fn suspect(servers: &Servers, service: &Balanced) {
+    let mut call = spawn(service.clone().oneshot("a"));
+    assert!(call.poll().is_pending());
+    servers.all.iter().for_each(|server| server.crashes.send_modify(|crashes| *crashes += 1));
+    assert_eq!(call.await.unwrap_err().to_string(), "lost");
+}
+
+/// Sends a request until it is quarantined: a call may go to an endpoint that is down or was lost already.
+async fn quarantine(registry: &Registry, send: impl AsyncFn()) {
+    for _ in 0..50 {
+        send().await;
+        if condition(registry).quarantined == 1 {
+            return;
+        }
+        sleep(SECOND).await;
+    }
+    panic!("not quarantined: {:?}", condition(registry));
 }

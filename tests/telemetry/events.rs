@@ -210,7 +210,7 @@ fn quarantine_is_logged_with_the_fingerprint() {
     let event = events.iter().find(|event| event["message"] == "quarantined").expect("the event");
     assert_eq!(
         ["name", "layer", "fingerprint", "duration", "level"].map(|field| &*event[field]),
-        ["reports", "quarantine", r#""GET\n/reports""#, "60s", "WARN"]
+        ["reports", "quarantine", r#""GET\n/reports""#, "7.5s", "WARN"]
     );
 }
 

@@ -34,6 +34,9 @@ pub(super) mod sealed {
 
         /// Whether its expiry holds for a long-lived response, too.
         const IGNORES_LONG_LIVED: bool = false;
+
+        /// The guard moves into the body of a response that is long-lived.
+        fn lasts(&mut self) {}
     }
 }
 

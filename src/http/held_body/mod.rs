@@ -58,7 +58,7 @@ use crate::ground::verdict::{Guard, Verdict};
 pub(crate) fn hold<B, G, J>(
     mut response: Response<B>,
     verdict: Verdict,
-    guard: G,
+    mut guard: G,
     judge: J,
 ) -> Response<HeldBody<B, G, J>>
 where
@@ -81,6 +81,9 @@ where
         expiry.at = now + long_lived.total();
         expiry.idle = None;
         lasts = true;
+    }
+    if lasts {
+        guard.lasts();
     }
     let call = Call { guard, judge, head: verdict, decided, lasts, expiry };
     if let Some(asked) = asked {

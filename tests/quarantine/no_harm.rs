@@ -1,4 +1,4 @@
-//! Paths that are innocent of the crashes around them: the layer must do no harm.
+//! Paths that do not cause the crashes around them: the layer must do no harm.
 
 use super::*;
 
@@ -59,7 +59,7 @@ async fn two_of_three_crash_and_no_path_stays_refused() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn rolling_restart_is_not_blamed_on_requests() {
+async fn rolling_restart_quarantines_no_request() {
     for seed in 0..4 {
         seawall::seed(seed);
         let servers = Servers::new(4, 20 * MS);
@@ -75,7 +75,7 @@ async fn rolling_restart_is_not_blamed_on_requests() {
 
 /// Slow requests that are lost at a restart, sent again, and lost at the next one.
 #[tokio::test(start_paused = true)]
-async fn slow_requests_are_not_blamed_for_two_restarts() {
+async fn two_restarts_quarantine_no_slow_request() {
     let servers = Servers::new(3, 30 * SECOND);
     let service = service(&servers);
     let calls: Vec<_> =
@@ -90,7 +90,7 @@ async fn slow_requests_are_not_blamed_for_two_restarts() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn network_that_breaks_everywhere_is_not_blamed_on_requests() {
+async fn network_that_breaks_everywhere_quarantines_no_request() {
     for paths in [&["a"], PATHS] {
         let servers = Servers::new(4, 20 * MS);
         let answers = tokio::spawn(traffic(service(&servers), paths, MS, 2 * SECOND));

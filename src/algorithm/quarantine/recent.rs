@@ -1,0 +1,59 @@
+//! The latest losses, which may explain others.
+
+use std::collections::VecDeque;
+
+use super::{AFTERMATH, Loss};
+
+/// How many losses are kept as explanations of others.
+pub(super) const RECENT: usize = 128;
+
+/// A loss, and whether its fingerprint was suspected when the call was sent.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct SeenLoss {
+    pub(super) loss: Loss,
+    pub(super) was_suspect: bool,
+}
+
+/// See the module.
+#[derive(Debug, Default)]
+pub(super) struct RecentLosses(VecDeque<SeenLoss>);
+
+impl RecentLosses {
+    /// Adds a loss, in place of the oldest one if there are too many. Calls with one fingerprint that one crash takes along are one
+    /// entry, or an instance with many calls would evict all other losses.
+    pub(super) fn push(&mut self, new: SeenLoss) {
+        let is_same = |seen: &&mut SeenLoss| seen.loss.is_of_crash_of(&new.loss);
+        if let Some(same) = self.0.iter_mut().rev().find(is_same) {
+            same.loss.sent = same.loss.sent.min(new.loss.sent);
+            same.was_suspect |= new.was_suspect;
+            return;
+        }
+        if self.0.len() >= RECENT {
+            self.0.pop_front();
+        }
+        self.0.push_back(new);
+    }
+
+    pub(super) fn iter(&self) -> impl Iterator<Item = &SeenLoss> {
+        self.0.iter()
+    }
+
+    #[cfg(all(test, not(seawall_loom)))]
+    pub(super) fn len(&self) -> usize {
+        self.0.len()
+    }
+}
+
+impl Loss {
+    /// Whether the crash in which this call was lost may be that of `other`, too: `other` was in flight when this one was lost, or
+    /// was sent in the aftermath.
+    pub(super) fn includes(&self, other: &Self) -> bool {
+        self.endpoint == other.endpoint && self.sent <= other.at && other.sent <= self.at + AFTERMATH
+    }
+
+    /// Whether both are of one fingerprint, and were lost in one crash.
+    fn is_of_crash_of(&self, other: &Self) -> bool {
+        let apart = self.at.max(other.at).since(self.at.min(other.at));
+        self.fingerprint == other.fingerprint && self.endpoint == other.endpoint && apart <= AFTERMATH
+    }
+}
