@@ -28,14 +28,16 @@ pub struct QuarantineConfig {
     /// How long a loss counts; more than zero. Default: one minute.
     #[cfg_attr(feature = "config", serde(with = "HumanTime"))]
     pub window: Duration,
-    /// How long a quarantined fingerprint is refused; more than zero. After that one call at a time is sent, until one succeeds.
-    /// Default: one minute.
+    /// How long a quarantined fingerprint is refused at most; more than zero. The first time it is an eighth of this. After that one
+    /// call is sent: if it is lost, the fingerprint is refused for twice as long. Default: one minute.
     #[cfg_attr(feature = "config", serde(with = "HumanTime"))]
     pub duration: Duration,
-    /// While one call of a suspect is in flight, another one is sent after this time; more than zero. Default: one second.
+    /// While one call of a suspect waits for the head of its response, another one is sent after this time. A loss in the body counts
+    /// fully for so long after the head. More than zero. Default: one second.
     #[cfg_attr(feature = "config", serde(with = "HumanTime"))]
     pub max_turn: Duration,
-    /// How many calls of suspects may wait for their turn, over all fingerprints. A call too many is refused. Default: 1024.
+    /// How many calls of suspects may wait for their turn, over all fingerprints; one fingerprint takes at most half of what the others
+    /// leave. A call too many is refused. Default: 1024.
     pub max_waiting: u32,
     /// How many fingerprints may be suspected or quarantined at a time, at least 1. Default: 1024.
     #[cfg_attr(all(test, feature = "config"), schemars(range(min = 1)))]

@@ -3,7 +3,7 @@ use std::sync::Arc;
 
 use super::state::State;
 
-/// Reads what a [`QuarantineLayer`](super::QuarantineLayer) holds against requests, and forgets it.
+/// Reads how many fingerprints a [`QuarantineLayer`](super::QuarantineLayer) suspects, and forgets them.
 #[derive(Clone)]
 pub struct QuarantineHandle {
     state: Arc<State>,

@@ -46,7 +46,7 @@ impl<F> QuarantineLayer<F> {
 }
 
 impl<F, C> QuarantineLayer<F, C> {
-    /// A handle to read what the layer holds against requests, and to forget it by hand.
+    /// A handle to read how many fingerprints the layer suspects, and to forget them by hand.
     pub fn handle(&self) -> QuarantineHandle {
         QuarantineHandle::new(Arc::clone(self.core.state()))
     }

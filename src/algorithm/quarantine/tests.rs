@@ -50,8 +50,8 @@ impl World {
 fn second_endpoint_quarantines() {
     let mut world = World::default();
     assert_eq!(world.admit(7, 0), Admission::Free);
-    assert!(!world.lost(7, 1, 0, 10).quarantined.is_some());
-    assert!(!world.lost(7, 1, 20, 30).quarantined.is_some(), "the same endpoint");
+    assert!(world.lost(7, 1, 0, 10).quarantined.is_none());
+    assert!(world.lost(7, 1, 20, 30).quarantined.is_none(), "the same endpoint");
     assert!(world.lost(7, 2, 40, 50).quarantined.is_some());
     assert_eq!(world.admit(7, 60), Admission::Refused(FIRST - 10 * MS));
     assert_eq!(world.admit(8, 60), Admission::Free);
@@ -61,7 +61,7 @@ fn second_endpoint_quarantines() {
 fn losses_of_calls_in_flight_together_count_once() {
     let mut world = World::default();
     for (endpoint, lost) in [(1, 10), (2, 11), (3, 12), (4, 500)] {
-        assert!(!world.lost(7, endpoint, 0, lost).quarantined.is_some());
+        assert!(world.lost(7, endpoint, 0, lost).quarantined.is_none());
     }
     // The next one is sent as that of a suspect.
     assert!(world.lost(7, 5, 600, 610).quarantined.is_some());
@@ -87,7 +87,7 @@ fn success_clears_suspicion_and_quarantine() {
     world.lost(7, 1, 0, 10);
     assert!(world.cleared(7, 10) && !world.cleared(7, 10));
     assert_eq!((world.admit(7, 20), world.0.bits()), (Admission::Free, 0));
-    assert!(!world.lost(7, 2, 20, 30).quarantined.is_some(), "the loss before the success is forgotten");
+    assert!(world.lost(7, 2, 20, 30).quarantined.is_none(), "the loss before the success is forgotten");
     assert!(world.lost(7, 1, 40, 50).quarantined.is_some());
     assert!(!world.cleared(7, 49), "a call that was sent before the losses");
     assert!(world.refuses(7, 60) && world.cleared(7, 50));
@@ -100,7 +100,7 @@ fn suspicion_lapses_after_the_window() {
     world.lost(7, 1, 0, 10);
     assert!(matches!(world.admit(7, 60_009), Admission::Turn(_)));
     assert_eq!((world.admit(7, 60_010), world.0.bits()), (Admission::Free, 0));
-    assert!(!world.lost(7, 2, 60_010, 60_020).quarantined.is_some());
+    assert!(world.lost(7, 2, 60_010, 60_020).quarantined.is_none());
 }
 
 #[test]
@@ -222,7 +222,7 @@ fn quarantined_fingerprint_explains_nothing() {
     let mut world = World::default();
     world.lost(7, 1, 0, 10);
     world.lost(7, 2, 20, 30);
-    assert!(!world.lost(8, 1, 1000, 1010).quarantined.is_some());
+    assert!(world.lost(8, 1, 1000, 1010).quarantined.is_none());
     assert!(world.lost(8, 3, 2000, 2010).quarantined.is_some());
 }
 
@@ -230,7 +230,7 @@ fn quarantined_fingerprint_explains_nothing() {
 fn unknown_endpoints_count_as_one() {
     let mut world = World::default();
     for call in 0..10 {
-        assert!(!world.lost(7, 0, call * 20, call * 20 + 10).quarantined.is_some());
+        assert!(world.lost(7, 0, call * 20, call * 20 + 10).quarantined.is_none());
     }
     assert!(world.lost(7, 1, 300, 310).quarantined.is_some());
 }

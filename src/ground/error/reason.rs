@@ -22,9 +22,9 @@ pub enum Reason {
     NotReady,
     /// The circuit breaker is open: the dependency has been failing. Nothing was sent.
     CircuitOpen,
-    /// All permits are taken, and the queue is full. Nothing was sent.
+    /// All permits are taken, and the queue is full; or too many calls of a suspect wait in a quarantine. Nothing was sent.
     QueueFull,
-    /// No permit became free within the longest wait. Nothing was sent.
+    /// No permit became free within the longest wait; or the time of the call ended while it waited in a quarantine. Nothing was sent.
     QueueTimeout,
     /// The time left is less than the call is expected to take. Nothing was sent.
     NotInTime,

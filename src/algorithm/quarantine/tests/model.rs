@@ -178,10 +178,8 @@ proptest! {
                         let loss = Loss { fingerprint, endpoint: at(endpoint), sent, at: now };
                         losses.entry(fingerprint).or_default().push(loss);
                         suspects.lost(loss, None, &limits());
-                    } else if matches!(event, Event::Succeeds) {
-                        if suspects.cleared(fingerprint, sent).is_some() {
-                            losses.remove(&fingerprint);
-                        }
+                    } else if matches!(event, Event::Succeeds) && suspects.cleared(fingerprint, sent).is_some() {
+                        losses.remove(&fingerprint);
                     }
                     if let Some(turn) = turn {
                         suspects.pass_on(fingerprint, turn, now);
