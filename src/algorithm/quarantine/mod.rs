@@ -24,15 +24,18 @@
 //! suspected is not forgotten to make room for another, since then a flood would end quarantines: a loss beyond the bound starts no
 //! suspicion.
 
+mod admission;
+mod loss;
 mod recent;
 mod suspect;
 #[cfg(all(test, not(seawall_loom)))]
 mod tests;
 
 use std::collections::BTreeMap;
-use std::num::NonZeroU64;
 use std::time::Duration;
 
+pub(crate) use self::admission::{Admission, Limits, Turn};
+pub(crate) use self::loss::{ALIVE, At, Loss};
 use self::recent::{RecentLosses, SeenLoss};
 pub(crate) use self::suspect::Cleared;
 use self::suspect::Suspect;
@@ -40,51 +43,6 @@ use crate::ground::instant::Instant;
 
 /// A loss within this time around another one at the same endpoint can explain it.
 pub(crate) const AROUND: Duration = Duration::from_secs(10);
-
-/// A call that is sent so soon after a crash may be lost to it: its connection is dead, and the client does not know it yet.
-const AFTERMATH: Duration = Duration::from_millis(10);
-
-/// An endpoint that answers so soon after a loss has not crashed: few restart as fast.
-pub(crate) const ALIVE: Duration = Duration::from_secs(1);
-
-/// The endpoint of a call; `None` if it is unknown. All unknown endpoints count as one.
-pub(crate) type At = Option<NonZeroU64>;
-
-/// The settings. See [`QuarantineConfig`](crate::quarantine::QuarantineConfig).
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Limits {
-    pub(crate) endpoints: u32,
-    pub(crate) window: Duration,
-    pub(crate) duration: Duration,
-    pub(crate) turn: Duration,
-    pub(crate) max_fingerprints: usize,
-}
-
-/// A call that was lost.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Loss {
-    pub(crate) fingerprint: u64,
-    pub(crate) endpoint: At,
-    pub(crate) sent: Instant,
-    pub(crate) at: Instant,
-}
-
-/// The right to send a call of a suspect. It is unique.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Turn(u64);
-
-/// What happens to a call.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Admission {
-    /// The fingerprint is not suspected.
-    Free,
-    /// It is a suspect, and this call has the turn.
-    Turn(Turn),
-    /// It is a suspect, and this call asks again at this instant, unless the turn is passed on before.
-    Wait(Instant),
-    /// It is quarantined for so much longer.
-    Refused(Duration),
-}
 
 /// What a loss has changed.
 #[derive(Debug, Default, PartialEq, Eq)]

@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 
-use super::{AFTERMATH, Loss};
+use super::loss::Loss;
 
 /// How many losses are kept as explanations of others.
 pub(super) const RECENT: usize = 128;
@@ -41,19 +41,5 @@ impl RecentLosses {
     #[cfg(all(test, not(seawall_loom)))]
     pub(super) fn len(&self) -> usize {
         self.0.len()
-    }
-}
-
-impl Loss {
-    /// Whether the crash in which this call was lost may be that of `other`, too: `other` was in flight when this one was lost, or
-    /// was sent in the aftermath.
-    pub(super) fn includes(&self, other: &Self) -> bool {
-        self.endpoint == other.endpoint && self.sent <= other.at && other.sent <= self.at + AFTERMATH
-    }
-
-    /// Whether both are of one fingerprint, and were lost in one crash.
-    fn is_of_crash_of(&self, other: &Self) -> bool {
-        let apart = self.at.max(other.at).since(self.at.min(other.at));
-        self.fingerprint == other.fingerprint && self.endpoint == other.endpoint && apart <= AFTERMATH
     }
 }

@@ -2,8 +2,9 @@
 
 use std::time::Duration;
 
+use super::admission::{Admission, Limits, Turn};
+use super::loss::Loss;
 use super::recent::SeenLoss;
-use super::{ALIVE, Admission, At, Limits, Loss, Turn};
 use crate::ground::instant::Instant;
 
 /// The first quarantine of a fingerprint is this part of `duration`.
@@ -128,12 +129,5 @@ impl Suspect {
         let until = self.quarantine.map(|quarantine| quarantine.until);
         let last = self.counted.iter().map(|counted| counted.loss.at).chain(until).max();
         last.map_or(Instant::MAX, |last| last + limits.window)
-    }
-}
-
-impl Loss {
-    /// Whether the endpoint has survived this loss: it answers, at `now`, a call that was sent there soon after.
-    pub(super) fn is_survived(&self, endpoint: At, sent: Instant, now: Instant) -> bool {
-        endpoint.is_some() && self.endpoint == endpoint && self.at <= sent && now <= self.at + ALIVE
     }
 }

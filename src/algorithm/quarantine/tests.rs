@@ -1,3 +1,5 @@
+use std::num::NonZeroU64;
+
 use proptest::collection::vec;
 use proptest::prelude::*;
 
