@@ -30,7 +30,7 @@ impl BalanceHandle {
     /// # #[tokio::main(flavor = "current_thread")]
     /// # async fn main() -> Result<(), seawall::error::InvalidConfig> {
     /// let layer = BalanceLayer::new(BalanceConfig::default())?;
-    /// // for example the lines of a file that is watched
+    /// // the example `endpoints` watches a file
     /// let sets = stream::iter([vec![Endpoint::new("10.0.0.1:80")], vec![Endpoint::new("10.0.0.2:80")]]);
     /// layer.handle().follow(sets);
     /// # Ok(())
