@@ -121,7 +121,7 @@ pub(crate) fn of(
         },
         Ending::Deadline => at_deadline(&times(), baseline()),
         Ending::GivenUp => given_up(&times(), baseline()),
-        // The fastest answer decides when this one ends, and not a caller who has waited long enough.
+        // The quicker answer ended this call. No caller waited in vain, so a short time proves nothing.
         Ending::Needless => match given_up(&times(), baseline()) {
             Evidence::Unanswered => Evidence::Nothing,
             evidence => evidence,

@@ -6,7 +6,7 @@ use crate::fault::{Fault, FaultRun};
 use crate::record::Record;
 use crate::topology::Topology;
 
-/// What people who plan for high availability ask for.
+/// Capacity, availability, failure impact and recovery time of each topology.
 pub(super) fn topologies(results: &Results) -> Sheet {
     let line = |name: &str, value: &dyn Fn(Topology) -> String| {
         [name.to_owned()].into_iter().chain(Topology::ALL.map(value)).collect::<Vec<_>>()

@@ -40,7 +40,7 @@ impl BalanceHandle {
         // It panics here, before the former stream is superseded.
         let runtime = Handle::current();
         let balancer = self.balancer();
-        // Whoever has the last epoch ends the wait.
+        // Before the epoch: the end of the stream with the last epoch ends the wait.
         balancer.set_awaiting(true);
         let epoch = balancer.begin(&balancer.discovery);
         let following = Following { balancer: Arc::downgrade(balancer), epoch };

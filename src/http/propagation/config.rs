@@ -41,8 +41,9 @@ pub struct PropagationConfig {
     /// that strangers call, and `critical` behind services that decide the priority. Default: `high`.
     pub max_priority: Priority,
     /// Whether a service reports in its responses how many requests it has in flight, for the [balancers](crate::balance) of its clients.
-    /// They then know of the calls of other clients, too. Everybody who gets a response can see how busy the service is, so leave it off
-    /// towards strangers. Only [`ExtractLayer`](super::ExtractLayer) reads it. Default: `false`.
+    /// They then count the calls of other clients, too. It helps if each client makes several calls a second to each endpoint. With fewer,
+    /// the reports are too old, and can make the choice worse. Each client can see how busy the service is: leave it off in a public
+    /// service. Only [`ExtractLayer`](super::ExtractLayer) reads it. Default: `false`.
     pub report_load: bool,
 }
 
