@@ -82,31 +82,17 @@ pub(crate) struct Pace {
     pub(crate) user_step: Duration,
     /// How many fault runs run side by side.
     pub(crate) side_by_side: usize,
-    /// The rate before the first failure, and that of all slots after a fault, must be this share of what the slots can serve on this
-    /// machine.
-    pub(crate) share_at_least: f64,
 }
 
 impl Pace {
     /// Calls take a second, and a user comes each second.
     pub(crate) fn full() -> Self {
-        Self {
-            service: Duration::from_secs(1),
-            user_step: Duration::from_secs(1),
-            side_by_side: 12,
-            share_at_least: 0.95,
-        }
+        Self { service: Duration::from_secs(1), user_step: Duration::from_secs(1), side_by_side: 12 }
     }
 
-    /// The same runs four times as fast; the users of a ramp come ten times as fast. A machine that is busy with other work now and then
-    /// takes a share of so short a run.
+    /// The same runs four times as fast; the users of a ramp come ten times as fast.
     pub(crate) fn quick() -> Self {
-        Self {
-            service: Duration::from_millis(250),
-            user_step: Duration::from_millis(100),
-            side_by_side: 6,
-            share_at_least: 0.85,
-        }
+        Self { service: Duration::from_millis(250), user_step: Duration::from_millis(100), side_by_side: 6 }
     }
 
     /// So many service times.
