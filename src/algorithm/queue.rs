@@ -5,8 +5,8 @@
 //! rule*). Otherwise it is refused at once, while the caller can still do something else. Without a deadline, `max_wait` is the
 //! bound.
 //!
-//! While a permit is free the rule is lenient, because no other call needs it: a call is refused only if it has less time than
-//! almost any call takes. A call that had to wait should be more likely to end in time than not. While calls compete the rule is
+//! While a permit is free and no other call can use it, the rule is lenient: a call is refused only if it has less time than almost
+//! any call takes. A call waits only for as long as it is more likely to end in time than not. While calls compete the rule is
 //! strict, since a permit for a call that then times out is lost to a call that would not have. See [`ServiceTime`] for the
 //! measures.
 
@@ -87,9 +87,9 @@ impl Wait {
     }
 }
 
-/// Whether a waiting call should still get its permit; `contended`: others wait behind it.
+/// Whether a waiting call should still get its permit; `contended`: a call behind it could use the permit better.
 pub(crate) fn fits_deadline(now: Instant, deadline: Option<Instant>, service: ServiceTime, contended: bool) -> bool {
-    let needs = if contended { service.cautious } else { service.median };
+    let needs = if contended { service.cautious } else { service.least };
     deadline.is_none_or(|deadline| deadline > now && deadline.since(now) >= needs)
 }
 
@@ -146,7 +146,7 @@ mod tests {
     #[test]
     fn waiter_needs_more_time_while_others_compete() {
         let fits = |ms: u32, contended| fits_deadline(NOW, Some(NOW + ms * MS), service(5, 10, 20), contended);
-        assert!(fits(10, false) && !fits(9, false));
+        assert!(fits(5, false) && !fits(4, false));
         assert!(fits(20, true) && !fits(19, true));
         assert!(!fits_deadline(NOW, Some(NOW), ServiceTime::default(), false), "expired is expired");
         assert!(fits_deadline(NOW, None, service(5, 10, 20), true));

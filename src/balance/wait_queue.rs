@@ -79,8 +79,8 @@ impl WaitQueue {
     fn serve_locked(&self, queue: &mut Queue, endpoint: &Arc<EndpointState>, limit: u32, now: Instant) -> Vec<Waker> {
         let mut woken = Vec::new();
         let service = self.common.service.read(now);
-        while let Some(head) = queue.head() {
-            if !head.should_serve(now, service, queue.len() > 1) {
+        while queue.len() > 0 {
+            if !queue.head_fits(now, service) {
                 self.common.waiting.fetch_sub(1, Ordering::SeqCst);
                 woken.extend(queue.refuse_head(Reason::NotInTime));
                 continue;

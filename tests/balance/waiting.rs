@@ -266,3 +266,30 @@ fn permits_survive_threads_and_cancellation() {
         call(&service).await.unwrap();
     });
 }
+
+/// Calls of 5 ms at 200 a second; all endpoints hang for the 2 s that calls have. Of the calls that waited only the first have no
+/// time left: the queue is served four times as fast as it grew.
+#[tokio::test(start_paused = true)]
+async fn queue_behind_a_short_hang_is_served() {
+    let servers = Servers::answering(4, 5 * MS);
+    let mut config = one_each();
+    config.circuit_breaker.enabled = false;
+    let layer = servers.layer(config);
+    let service = DeadlineLayer::new(2 * SECOND).unwrap().layer(servers.service(&layer));
+    let mut calls = Vec::new();
+    for n in 0..1000 {
+        let hangs = (400..404).contains(&n);
+        let behaviour = if hangs { Behaviour::Hangs } else { Behaviour::Answers(5 * MS) };
+        (0..4).for_each(|server| servers.set(server, behaviour));
+        calls.push(tokio::spawn(service.clone().oneshot(n)));
+        settle().await;
+        if !hangs {
+            tokio::time::sleep(5 * MS).await;
+        }
+    }
+    let mut failed = 0;
+    for call in calls {
+        failed += usize::from(call.await.unwrap().is_err());
+    }
+    assert!(failed <= 4 + 8, "{failed}");
+}

@@ -5,6 +5,7 @@
 mod off;
 mod overload;
 mod permit_time;
+mod short_hang;
 mod unlike_calls;
 mod work;
 

@@ -78,7 +78,7 @@ async fn call_behind_a_queueing_handler_is_refused_at_once() {
     sleep(MS).await;
     let shed = LoadShedLayer::new(LoadShedConfig { max_in_flight: 1, ..Default::default() }).unwrap();
     let server = DeadlineLayer::new(SECOND).unwrap().layer(shed.layer(callee));
-    for _ in 0..5 {
+    for _ in 0..10 {
         server.clone().oneshot(()).await.unwrap();
     }
     let first = tokio::spawn(server.clone().oneshot(()));

@@ -72,6 +72,13 @@ impl Gate {
         self.service.may_fit(left) || self.service.read(now).least <= left || self.in_use() == 0 || self.is_sampled()
     }
 
+    /// The same for the call at the head of the queue.
+    fn should_serve_head(&self, queue: &GateQueue, now: Instant, service: ServiceTime) -> bool {
+        let expired = queue.head().and_then(|head| head.deadline).is_some_and(|deadline| deadline <= now);
+        let is_idle = || self.in_use() == 0 && !queue.is_contended(now, service);
+        queue.head_fits(now, service) || !expired && (is_idle() || self.is_sampled())
+    }
+
     /// `true` for one call in eight. Multiples of the golden ratio spread these evenly over all arrival patterns. With every eighth
     /// call instead, of two kinds of calls that alternate one would always try and the other never.
     fn is_sampled(&self) -> bool {
@@ -154,7 +161,7 @@ impl Gate {
                     let now = time::now();
                     (now, self.service.read(now))
                 });
-                if !head.should_serve(now, service, queue.len() > 1) {
+                if !self.should_serve_head(queue, now, service) {
                     self.word.fetch_sub(1, Ordering::AcqRel);
                     woken.extend(queue.refuse_head(Reason::NotInTime));
                     continue;

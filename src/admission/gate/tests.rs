@@ -152,11 +152,20 @@ async fn dropped_waiter_passes_its_grant_on() {
     assert!(second.poll().is_ready());
 }
 
+/// Records calls, of which only the first began when nothing was known.
+fn record(gate: &Gate, calls: u32, verdict: Verdict, took: Duration) {
+    let now = time::now();
+    gate.record(now.minus(took), verdict, took.into());
+    for _ in 1..calls {
+        gate.record(now, verdict, took.into());
+    }
+}
+
 #[tokio::test(start_paused = true)]
 async fn wait_ends_at_max_wait_or_when_too_late_to_serve() {
     let gate = gate(1, Order::Fifo);
     let start = time::now();
-    gate.record(start, Verdict::Success, (10 * MS).into());
+    record(&gate, 10, Verdict::Success, 10 * MS);
     let permit = now(&gate, 1);
     let mut patient = later(&gate, wanted(1));
     let mut hurried = later(&gate, PermitRequest { deadline: Some(start + 50 * MS), ..wanted(1) });
@@ -178,9 +187,7 @@ async fn wait_ends_at_max_wait_or_when_too_late_to_serve() {
 async fn expired_waiters_are_refused_at_the_head() {
     let gate = gate(1, Order::Fifo);
     let start = time::now();
-    for _ in 0..200 {
-        gate.record(start, Verdict::Success, (10 * MS).into());
-    }
+    record(&gate, 200, Verdict::Success, 10 * MS);
     let permit = now(&gate, 1);
     let mut expired: Vec<_> =
         (0..3).map(|_| later(&gate, PermitRequest { deadline: Some(start + 60 * MS), ..wanted(1) })).collect();
@@ -198,9 +205,7 @@ async fn expired_waiters_are_refused_at_the_head() {
 async fn idle_gate_admits_despite_the_estimate() {
     let gate = gate(2, Order::Fifo);
     let start = time::now();
-    for _ in 0..50 {
-        gate.record(start, Verdict::TimedOut, (1000 * MS).into());
-    }
+    record(&gate, 50, Verdict::TimedOut, 1000 * MS);
     let hurried = |deadline| PermitRequest { deadline: Some(start + deadline * MS), ..wanted(1) };
     assert_eq!(admit(&gate, hurried(0)).unwrap_err().reason, Reason::DeadlineExpired, "there must be some time left");
     let Ok(Admitted::Now(_trial)) = admit(&gate, hurried(5)) else { panic!("the gate is idle") };
@@ -220,9 +225,7 @@ async fn one_in_eight_short_deadline_calls_is_admitted() {
     for kinds in 1..12_usize {
         let gate = gate(8, Order::Fifo);
         let start = time::now();
-        for _ in 0..50 {
-            gate.record(start, Verdict::Success, (1000 * MS).into());
-        }
+        record(&gate, 50, Verdict::Success, 1000 * MS);
         let _busy = now(&gate, 1);
         let mut tries = vec![0_u32; kinds];
         for n in 0..kinds * 800 {

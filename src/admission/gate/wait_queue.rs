@@ -64,9 +64,8 @@ pub(crate) struct QueuedCall {
 }
 
 impl QueuedCall {
-    /// Whether the call at the head should still get the permit. `contended`: other calls wait behind it. For a call that has begun
-    /// the remaining work is unknown, so only its deadline counts.
-    pub(crate) fn should_serve(&self, now: Instant, service: ServiceTime, contended: bool) -> bool {
+    /// For a call that has begun the remaining work is unknown, so only its deadline counts.
+    fn fits(&self, now: Instant, service: ServiceTime, contended: bool) -> bool {
         match self.deadline {
             Some(deadline) if self.returning => deadline > now,
             deadline => queue::fits_deadline(now, deadline, service, contended),
@@ -151,6 +150,18 @@ impl<G> GateQueue<G> {
         let PermitRequest { weight, deadline, returning, .. } = wanted;
         self.queued.insert(position, QueuedCall { weight, deadline, returning, takes, waker: None });
         Ok((position, last))
+    }
+
+    /// Whether the call at the head is likely enough to end in time for a permit that is free.
+    pub(crate) fn head_fits(&self, now: Instant, service: ServiceTime) -> bool {
+        self.head().is_some_and(|head| head.fits(now, service, self.is_contended(now, service)))
+    }
+
+    /// Whether a call behind the head could use a free permit. The last call decides, which usually has the most time left. If not
+    /// even that one is likely to end in time, there is nothing to save the permit for: it would stay free while all waiting calls
+    /// are refused, one by one, and no result could show that the estimate is wrong.
+    pub(super) fn is_contended(&self, now: Instant, service: ServiceTime) -> bool {
+        self.len() > 1 && self.queued.last_key_value().is_some_and(|(_, last)| last.fits(now, service, true))
     }
 
     pub(crate) fn head(&self) -> Option<&QueuedCall> {
