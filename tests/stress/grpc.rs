@@ -17,14 +17,15 @@ use http_body_util::combinators::UnsyncBoxBody;
 use seawall::grpc::propagation::GrpcPropagator;
 use seawall::grpc::{ByCall, ByCode, ByTimeout};
 use seawall::http::MapRequestBodyLayer;
-use seawall::stack::ClientLayer;
+use seawall::stack::{self, ClientLayer};
 use tonic::codec::{Codec, DecodeBuf, Decoder, EncodeBuf, Encoder};
 use tonic::transport::{Channel, Endpoint};
 use tonic::{Code, Status, Streaming};
 use tower::util::BoxCloneSyncService;
-use tower::{BoxError, Layer, ServiceExt, service_fn};
+use tower::{BoxError, Layer, ServiceBuilder, ServiceExt, service_fn};
 
 use crate::counted::Bodies;
+use crate::endpoints::{GrpcHedged, Hedged};
 use crate::payload::{Plan, pause};
 use crate::progress::{End, Failure};
 use crate::setup::Call;
@@ -125,24 +126,58 @@ async fn trailers_only(request: tonic::Request<Bytes>) -> Answer<Bytes> {
     Err(Status::new(Code::from(i32::from(request.into_inner().get_u8())), "as asked"))
 }
 
-/// Calls of one channel, which has one connection.
-pub(crate) fn calls(server: SocketAddr, layers: Option<&GrpcClientLayer>, bodies: &Bodies) -> Call {
-    let channel: Channel = Endpoint::from_shared(format!("http://{server}")).unwrap().connect_lazy();
-    let count = {
-        let bodies = bodies.clone();
-        move |response: http::Response<tonic::body::Body>| response.map(|body| bodies.counted(body))
-    };
-    let channel = channel.map_response(count);
-    let client = match layers {
-        Some(layers) => boxed(layers.service(MapRequestBodyLayer::new(tonic::body::Body::new).layer(channel))),
-        None => boxed(channel),
-    };
-    let bodies = bodies.clone();
-    let client = client.map_request(move |request: Request<tonic::body::Body>| {
-        request.map(|body| tonic::body::Body::new(bodies.counted(body)))
-    });
-    let client = BoxCloneSyncService::new(client);
-    std::sync::Arc::new(move |kind, rng| Box::pin(call(client.clone(), kind, rng)))
+/// Makes clients of channels, each of which has one connection.
+pub(crate) struct Clients<'a> {
+    pub(crate) bodies: &'a Bodies,
+}
+
+/// A channel whose bodies are counted.
+macro_rules! channel {
+    ($bodies:expr, $address:expr) => {{
+        let bodies = $bodies;
+        let channel: Channel = Endpoint::from_shared($address).unwrap().connect_lazy();
+        channel
+            .map_response(move |response: http::Response<tonic::body::Body>| response.map(|body| bodies.counted(body)))
+    }};
+}
+
+impl Clients<'_> {
+    pub(crate) fn bare(&self, server: SocketAddr) -> Call {
+        self.calls(boxed(channel!(self.bodies.clone(), format!("http://{server}"))))
+    }
+
+    pub(crate) fn with_stack(&self, server: SocketAddr, stack: &GrpcClientLayer) -> Call {
+        let channel = channel!(self.bodies.clone(), format!("http://{server}"));
+        self.calls(boxed(stack.service(MapRequestBodyLayer::new(tonic::body::Body::new).layer(channel))))
+    }
+
+    pub(crate) fn balanced(&self, stack: &stack::grpc::BalancedClientLayer) -> Call {
+        let bodies = self.bodies.clone();
+        self.calls(boxed(stack.service(move |endpoint| {
+            let channel = channel!(bodies.clone(), endpoint.address().to_owned());
+            MapRequestBodyLayer::new(tonic::body::Body::new).layer(channel)
+        })))
+    }
+
+    pub(crate) fn hedged(&self, stack: &Hedged<GrpcHedged>) -> Call {
+        let bodies = self.bodies.clone();
+        let GrpcHedged { deadline, retry, quarantine, hedge, inject } = stack.layers.clone();
+        let balance = stack.balance.service(move |endpoint| {
+            let channel = channel!(bodies.clone(), endpoint.address().to_owned());
+            inject.layer(MapRequestBodyLayer::new(tonic::body::Body::new).layer(channel))
+        });
+        let layers = ServiceBuilder::new().layer(deadline).layer(retry).layer(quarantine).layer(hedge);
+        self.calls(boxed(layers.service(balance)))
+    }
+
+    fn calls(&self, client: GrpcClient) -> Call {
+        let bodies = self.bodies.clone();
+        let client = client.map_request(move |request: Request<tonic::body::Body>| {
+            request.map(|body| tonic::body::Body::new(bodies.counted(body)))
+        });
+        let client = BoxCloneSyncService::new(client);
+        std::sync::Arc::new(move |kind, rng| Box::pin(call(client.clone(), kind, rng)))
+    }
 }
 
 fn boxed<S, B>(client: S) -> GrpcClient

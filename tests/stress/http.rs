@@ -16,11 +16,13 @@ use http_body_util::combinators::UnsyncBoxBody;
 use http_body_util::{BodyExt, Empty, StreamBody};
 use hyper_util::client::legacy::Client;
 use hyper_util::rt::{TokioExecutor, TokioTimer};
-use seawall::stack::ClientLayer;
+use seawall::balance::AtEndpoint;
+use seawall::stack::{BalancedClientLayer, ClientLayer};
 use tower::util::BoxCloneSyncService;
-use tower::{BoxError, ServiceExt};
+use tower::{BoxError, Layer, ServiceBuilder, ServiceExt};
 
 use crate::counted::{Bodies, Counted};
+use crate::endpoints::{Hedged, HttpHedged};
 use crate::payload::{Plan, pause};
 use crate::progress::{End, Failure};
 use crate::setup::Call;
@@ -59,24 +61,54 @@ fn stream(plan: Plan, reset: bool) -> Response {
     Response::new(axum::body::Body::new(StreamBody::new(plan.stream().map(|part| Ok(Frame::data(part))).chain(end))))
 }
 
-/// Calls of one client with one connection pool.
-pub(crate) fn calls(server: SocketAddr, http2: bool, layers: Option<&ClientLayer>, bodies: &Bodies) -> Call {
-    let builder = || {
-        let mut builder = Client::builder(TokioExecutor::new());
-        builder.http2_only(http2).pool_timer(TokioTimer::new());
-        builder
-    };
-    let count = {
-        let bodies = bodies.clone();
-        move |response: http::Response<hyper::body::Incoming>| response.map(|body| bodies.counted(body))
-    };
-    let client = match layers {
-        Some(layers) => boxed(layers.service(builder().build_http().map_response(count))),
-        None => boxed(builder().build_http().map_response(count)),
-    };
-    let bodies = bodies.clone();
-    std::sync::Arc::new(move |kind, rng| Box::pin(call(client.clone(), server, kind, rng, bodies.clone())))
+/// Makes clients, each with one connection pool.
+pub(crate) struct Clients<'a> {
+    pub(crate) http2: bool,
+    pub(crate) bodies: &'a Bodies,
 }
+
+/// Repeated, because the client is generic over the body, which differs from stack to stack.
+macro_rules! client {
+    ($clients:expr) => {{
+        let mut builder = Client::builder(TokioExecutor::new());
+        builder.http2_only($clients.http2).pool_timer(TokioTimer::new());
+        let bodies = $clients.bodies.clone();
+        builder.build_http().map_response(move |response: http::Response<hyper::body::Incoming>| {
+            response.map(|body| bodies.counted(body))
+        })
+    }};
+}
+
+impl Clients<'_> {
+    pub(crate) fn bare(&self, server: SocketAddr) -> Call {
+        self.calls(server, boxed(client!(self)))
+    }
+
+    pub(crate) fn with_stack(&self, server: SocketAddr, stack: &ClientLayer) -> Call {
+        self.calls(server, boxed(stack.service(client!(self))))
+    }
+
+    pub(crate) fn balanced(&self, stack: &BalancedClientLayer) -> Call {
+        let client = client!(self);
+        self.calls(NO_SERVER, boxed(stack.service(move |endpoint| AtEndpoint::new(endpoint, client.clone()))))
+    }
+
+    pub(crate) fn hedged(&self, stack: &Hedged<HttpHedged>) -> Call {
+        let client = client!(self);
+        let HttpHedged { deadline, retry, quarantine, hedge, inject } = stack.layers.clone();
+        let balance = stack.balance.service(move |endpoint| inject.layer(AtEndpoint::new(endpoint, client.clone())));
+        let layers = ServiceBuilder::new().layer(deadline).layer(retry).layer(quarantine).layer(hedge);
+        self.calls(NO_SERVER, boxed(layers.service(balance)))
+    }
+
+    fn calls(&self, server: SocketAddr, client: HttpClient) -> Call {
+        let bodies = self.bodies.clone();
+        std::sync::Arc::new(move |kind, rng| Box::pin(call(client.clone(), server, kind, rng, bodies.clone())))
+    }
+}
+
+/// The balancer sends a request to the address of an endpoint instead.
+const NO_SERVER: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), 1);
 
 fn boxed<S, B>(client: S) -> HttpClient
 where

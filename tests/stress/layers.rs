@@ -2,10 +2,11 @@
 
 use std::time::Duration;
 
+use seawall::balance::BalanceConfig;
 use seawall::bulkhead::BulkheadConfig;
 use seawall::circuit_breaker::CircuitBreakerConfig;
 use seawall::load_shed::LoadShedConfig;
-use seawall::stack::{ClientConfig, ClientLayer, ServerConfig, ServerLayer};
+use seawall::stack::{BalancedClientConfig, ClientConfig, ClientLayer, ServerConfig, ServerLayer};
 
 /// A stack of either side and protocol.
 pub(crate) trait Layers: Send + Sync {
@@ -53,6 +54,20 @@ pub(crate) fn client(round: u64) -> ClientConfig {
             ..CircuitBreakerConfig::default()
         },
         ..ClientConfig::default()
+    }
+}
+
+/// The same for several endpoints.
+pub(crate) fn balanced(round: u64) -> BalancedClientConfig {
+    let ClientConfig { deadline, bulkhead, circuit_breaker, .. } = client(round);
+    BalancedClientConfig {
+        deadline,
+        balance: BalanceConfig {
+            max_concurrent: bulkhead.max_concurrent.div_ceil(3),
+            circuit_breaker,
+            ..BalanceConfig::default()
+        },
+        ..BalancedClientConfig::default()
     }
 }
 

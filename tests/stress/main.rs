@@ -8,6 +8,7 @@
 
 mod clock;
 mod counted;
+mod endpoints;
 mod grpc;
 mod http;
 mod layers;
@@ -83,7 +84,7 @@ fn stress(protocol: Protocol) {
         Builder::new_multi_thread().worker_threads(workers()).thread_name(WORKERS).enable_all().build().unwrap();
     let runtime = ManuallyDrop::new(runtime);
     // Tasks that the library itself keeps in a runtime exist after the first calls, and are no leak.
-    let warm_up = run(protocol, &Stacks::ALL[6..], 1, seed, &runtime, Duration::from_millis(300), MAX_OWN_TASKS);
+    let warm_up = run(protocol, Stacks::WARM_UP, 1, seed, &runtime, Duration::from_millis(300), MAX_OWN_TASKS);
     let own_tasks = warm_up.tasks;
     assert_eq!(
         (warm_up.leaked, own_tasks.max(MAX_OWN_TASKS)),
@@ -233,6 +234,7 @@ fn seen_by(registry: &Registry) -> Vec<(String, usize)> {
         let n = match component.condition {
             Condition::Bulkhead(gate) | Condition::LoadShed(gate) => gate.in_flight + gate.waiting,
             Condition::CircuitBreaker(breaker) => breaker.in_flight,
+            Condition::Balance(balance) => balance.in_flight + balance.waiting,
             _ => 0,
         };
         (n > 0).then(|| (format!("{}, {} in the registry", component.name, component.layer), n as usize))
