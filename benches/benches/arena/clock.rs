@@ -1,0 +1,52 @@
+//! The virtual time of one run: a paused current-thread runtime, in whole milliseconds from the start of the run.
+//!
+//! Tokio's timers have a grain of one millisecond. Traces are drawn in whole milliseconds too, so no rounding adds to them.
+
+#![allow(clippy::disallowed_methods, reason = "the arena has a clock of its own, which is always paused")]
+
+use std::future::Future;
+use std::time::Duration;
+
+use tokio::time::{Instant, sleep_until, timeout};
+
+/// Milliseconds, as an instant of a run or as a duration.
+pub(crate) type Ms = u64;
+
+/// The clock of one run.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Clock {
+    start: Instant,
+}
+
+impl Clock {
+    pub(crate) fn now(self) -> Ms {
+        self.start.elapsed().as_millis() as Ms
+    }
+
+    pub(crate) async fn sleep_until(self, at: Ms) {
+        sleep_until(self.start + Duration::from_millis(at)).await;
+    }
+
+    pub(crate) async fn sleep(self, time: Ms) {
+        self.sleep_until(self.now() + time).await;
+    }
+
+    /// The output of `future`, or `None` if it takes longer than `time`.
+    pub(crate) async fn bound<F: Future>(self, time: Option<Ms>, future: F) -> Option<F::Output> {
+        match time {
+            Some(time) => timeout(Duration::from_millis(time), future).await.ok(),
+            None => Some(future.await),
+        }
+    }
+}
+
+/// Runs `run` on a runtime of its own with paused time. `seed` is for the jitter of contestants; traces never draw from it.
+pub(crate) fn virtual_time<F: Future>(seed: u64, run: impl FnOnce(Clock) -> F) -> F::Output {
+    seawall::seed(seed ^ 0x6a09_e667_f3bc_c908);
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_time()
+        .start_paused(true)
+        .build()
+        .expect("a current-thread runtime with timers");
+    runtime.block_on(async { run(Clock { start: Instant::now() }).await })
+}
