@@ -153,14 +153,14 @@ type Handling = Pin<Box<dyn Future<Output = Response<Answer>> + Send>>;
 
 /// The service of a server, around which contestants put their layers.
 #[derive(Clone)]
-pub(crate) struct Handler(Arc<dyn Fn(Head) -> Handling + Send + Sync>);
+pub(crate) struct Handler(Arc<Mutex<dyn FnMut(Head) -> Handling + Send>>);
 
 impl Handler {
-    pub(crate) fn new<F>(handle: impl Fn(Head) -> F + Send + Sync + 'static) -> Self
+    pub(crate) fn new<F>(mut handle: impl FnMut(Head) -> F + Send + 'static) -> Self
     where
         F: Future<Output = Response<Answer>> + Send + 'static,
     {
-        Self(Arc::new(move |head| Box::pin(handle(head))))
+        Self(Arc::new(Mutex::new(move |head| -> Handling { Box::pin(handle(head)) })))
     }
 }
 
@@ -179,7 +179,7 @@ impl<B> Service<Request<B>> for Handler {
         }
         let (call, attempt) = (number(request.headers(), CALL), number(request.headers(), ATTEMPT));
         let (method, path) = (request.method().clone(), request.uri().path().to_owned());
-        let handling = (self.0)(Head { call, attempt, method, path });
+        let handling = (lock(&self.0))(Head { call, attempt, method, path });
         Box::pin(async move { Ok(handling.await) })
     }
 }
@@ -195,6 +195,6 @@ pub(crate) fn number(headers: &HeaderMap<HeaderValue>, name: &str) -> u32 {
     headers.get(name).and_then(|value| value.to_str().ok()?.parse().ok()).unwrap_or_default()
 }
 
-pub(crate) fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+pub(crate) fn lock<T: ?Sized>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -4,7 +4,6 @@
 
 use super::{Outcome, Scenario, Setting};
 use crate::clock::virtual_time;
-use crate::contestants::Brief;
 use crate::drive::{get, open_loop};
 use crate::model::{Wants, unprotected};
 use crate::score::{mean, quantile, share};
@@ -13,20 +12,13 @@ use crate::trace::{Attempt, Law, whole};
 
 pub(super) const SCENARIO: Scenario = Scenario { name: "E0", title: "zero-fault tax", run };
 
-const SLOTS: u32 = 10;
+const SLOTS: usize = 10;
 
 fn run(setting: &Setting<'_>) -> Outcome {
     let law = Law::Exponential(setting.ms(10.0) as f64);
     let deadline = setting.ms(250.0);
     let until = setting.ms(if setting.is_quick { 10_000.0 } else { 20_000.0 });
-    let brief = Brief {
-        deadline,
-        attempts: None,
-        attempt_timeout: None,
-        slots: SLOTS,
-        usual_time: setting.ms(10.0),
-        clients: setting.clients,
-    };
+    let brief = setting.brief(deadline, SLOTS, 10.0);
     let mut outcome = Outcome::default();
     let mut scores = Vec::new();
     for (part, load) in [0.5, 0.9].into_iter().enumerate() {
@@ -34,13 +26,13 @@ fn run(setting: &Setting<'_>) -> Outcome {
         let calls = trace.arrivals(setting.rate(1000.0) * load, until);
         let end = until + 2 * deadline;
         let records = virtual_time(setting.seed, async |clock| {
-            let server = Server::new(clock, trace, law, SLOTS as usize);
+            let server = Server::new(clock, trace, law, SLOTS);
             let wire = setting.wire(clock, &brief, &server, calls.len());
             let clients = setting.clients(&brief, &wire);
             open_loop(clock, &calls, &clients, end, |call, _| get(call, "")).await
         });
         let arrivals: Vec<_> = calls.iter().map(|call| call.at).collect();
-        let wants = Wants { slots: SLOTS as usize, attempts: 1, attempt_timeout: None, until: end };
+        let wants = Wants { slots: SLOTS, attempts: 1, attempt_timeout: None, until: end };
         let (bare, _) = unprotected(&arrivals, wants, |call, number, _| {
             whole(trace.service(law, Attempt { call: call as u32, number, server: 0 }))
         });

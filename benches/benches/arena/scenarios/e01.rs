@@ -3,12 +3,12 @@
 //!
 //! Score: `g * (1 - min(1, T_rec / 60 s))` over the calls from the trigger on, quoted at 10 ms.
 
-use super::{Outcome, Scenario, Setting, good};
+use super::{Outcome, Scenario, Setting, answered, good, offers};
 use crate::clock::{Ms, virtual_time};
 use crate::contestants::Brief;
 use crate::curves::Curves;
 use crate::drive::{get, open_loop};
-use crate::model::{Offer, Wants, optimum, unprotected};
+use crate::model::{Wants, optimum, unprotected};
 use crate::score::{recovery, share};
 use crate::server::{Effect, Server};
 use crate::trace::{Attempt, Law, whole};
@@ -23,14 +23,8 @@ fn run(setting: &Setting<'_>) -> Outcome {
     let (deadline, attempt_timeout) = (setting.ms(3_000.0), setting.ms(1_000.0));
     let trigger = setting.ms(30_000.0)..setting.ms(40_000.0);
     let until = setting.ms(if setting.is_quick { 80_000.0 } else { 120_000.0 });
-    let brief = Brief {
-        deadline,
-        attempts: Some(ATTEMPTS),
-        attempt_timeout: Some(attempt_timeout),
-        slots: SLOTS as u32,
-        usual_time: setting.ms(10.0),
-        clients: setting.clients,
-    };
+    let brief = setting.brief(deadline, SLOTS, 10.0);
+    let brief = Brief { attempts: Some(ATTEMPTS), attempt_timeout: Some(attempt_timeout), ..brief };
     let trace = setting.trace();
     let calls = trace.arrivals(setting.rate(700.0), until);
     let (from, to) = (trigger.start, trigger.end);
@@ -48,11 +42,8 @@ fn run(setting: &Setting<'_>) -> Outcome {
     let service = |call: usize, number, now| {
         whole(trace.service(law, Attempt { call: call as u32, number, server: 0 }) * slowness(now))
     };
-    let offers: Vec<_> =
-        calls.iter().map(|call| Offer { at: call.at, deadline: call.at + deadline, class: 0 }).collect();
-    let best = optimum(&offers, SLOTS, |call, now| service(call, 0, now));
-    let best = calls.iter().zip(&best).filter(|(call, best)| call.at >= from && **best).count();
-    let g = share(good(&records, deadline, from..until), best as f64);
+    let best = optimum(&offers(&calls, deadline), SLOTS, |call, now| service(call, 0, now));
+    let g = share(good(&records, deadline, from..until), answered(&calls, &best, from..until));
     let recovery = recovery(&records, deadline, to, until, setting.ms(1_000.0));
     let lost_time = recovery.map_or(1.0, |time| time as f64 / setting.ms(60_000.0) as f64);
     let offered = calls.len() as f64;

@@ -2,12 +2,11 @@
 //!
 //! Score: the mean over the loads of `g * min(1, 100 ms / P99 of what succeeds)`, quoted at 10 ms.
 
-use super::{Outcome, Scenario, Setting, good};
+use super::{Outcome, Scenario, Setting, answered, good, offers};
 use crate::clock::virtual_time;
-use crate::contestants::Brief;
 use crate::curves::Curves;
 use crate::drive::{get, open_loop};
-use crate::model::{Offer, Wants, optimum, unprotected};
+use crate::model::{Wants, optimum, unprotected};
 use crate::score::{mean, quantile, share};
 use crate::server::Server;
 use crate::trace::{Attempt, Law, whole};
@@ -21,20 +20,14 @@ fn run(setting: &Setting<'_>) -> Outcome {
     let law = Law::Exponential(setting.ms(10.0) as f64);
     let deadline = setting.ms(250.0);
     let scored = setting.ms(3_000.0)..setting.ms(if setting.is_quick { 5_000.0 } else { 10_000.0 });
-    let brief = Brief {
-        deadline,
-        attempts: None,
-        attempt_timeout: None,
-        slots: SLOTS as u32,
-        usual_time: setting.ms(10.0),
-        clients: setting.clients,
-    };
+    // The load lasts beyond what is scored: its end would leave the optimum time for the queue.
+    let (until, end) = (scored.end + deadline, scored.end + 3 * deadline);
+    let brief = setting.brief(deadline, SLOTS, 10.0);
     let mut outcome = Outcome::default();
     let mut scores = Vec::new();
     for (part, load) in LOADS.into_iter().enumerate() {
         let trace = setting.trace().of_part(part as u64);
-        let calls = trace.arrivals(setting.rate(1000.0) * load, scored.end);
-        let end = scored.end + 2 * deadline;
+        let calls = trace.arrivals(setting.rate(1000.0) * load, until);
         let (records, attempts) = virtual_time(setting.seed, async |clock| {
             let server = Server::new(clock, trace, law, SLOTS);
             let wire = setting.wire(clock, &brief, &server, calls.len());
@@ -45,11 +38,9 @@ fn run(setting: &Setting<'_>) -> Outcome {
         let service = |call: usize, number, _| {
             whole(trace.service(law, Attempt { call: call as u32, number, server: 0 }))
         };
-        let offers: Vec<_> =
-            calls.iter().map(|call| Offer { at: call.at, deadline: call.at + deadline, class: 0 }).collect();
-        let best = optimum(&offers, SLOTS, |call, now| service(call, 0, now));
-        let best = calls.iter().zip(&best).filter(|(call, best)| scored.contains(&call.at) && **best).count();
-        let g = share(good(&records, deadline, scored.clone()), best as f64);
+        let best = optimum(&offers(&calls, deadline), SLOTS, |call, now| service(call, 0, now));
+        let best = answered(&calls, &best, scored.clone());
+        let g = share(good(&records, deadline, scored.clone()), best);
         let in_window = records.iter().filter(|record| scored.contains(&record.at));
         let p99 = quantile(in_window.filter_map(|record| record.latency()), 0.99).unwrap_or(end);
         scores.push(g * share(setting.ms(100.0) as f64, p99 as f64));

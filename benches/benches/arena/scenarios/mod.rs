@@ -3,13 +3,19 @@
 mod e00;
 mod e01;
 mod e03;
+mod e04;
+mod e05;
+mod e06;
+mod e09;
+mod e13;
 
 use crate::clock::{Clock, Ms};
 use crate::contestants::{Brief, Client, Contestant};
 use crate::curves::Curves;
 use crate::drive::Record;
+use crate::model::Offer;
 use crate::server::Server;
-use crate::trace::Trace;
+use crate::trace::{Arrival, Trace};
 use crate::wire::Wire;
 
 /// A scenario of the arena.
@@ -20,7 +26,16 @@ pub(crate) struct Scenario {
 }
 
 /// All scenarios.
-pub(crate) const ALL: &[Scenario] = &[e00::SCENARIO, e01::SCENARIO, e03::SCENARIO];
+pub(crate) const ALL: &[Scenario] = &[
+    e00::SCENARIO,
+    e01::SCENARIO,
+    e03::SCENARIO,
+    e04::SCENARIO,
+    e05::SCENARIO,
+    e06::SCENARIO,
+    e09::SCENARIO,
+    e13::SCENARIO,
+];
 
 /// Who runs a scenario, and with which trace.
 pub(crate) struct Setting<'a> {
@@ -64,6 +79,12 @@ impl Setting<'_> {
         Trace::new(self.seed)
     }
 
+    /// What users know of a dependency with servers of `slots` slots and a time of `usual` (quoted), if calls have `deadline`.
+    pub(crate) fn brief(&self, deadline: Ms, slots: usize, usual: f64) -> Brief {
+        let (slots, usual_time) = (slots as u32, self.ms(usual));
+        Brief { deadline, attempts: None, attempt_timeout: None, slots, usual_time, clients: self.clients }
+    }
+
     /// A server behind the contestant's layers.
     pub(crate) fn wire(&self, clock: Clock, brief: &Brief, server: &Server, calls: usize) -> Wire {
         Wire::new(clock, server, self.contestant.server(brief, server.handler()), calls)
@@ -73,6 +94,16 @@ impl Setting<'_> {
     pub(crate) fn clients(&self, brief: &Brief, wire: &Wire) -> Vec<Client> {
         (0..self.clients).map(|_| self.contestant.client(brief, wire.clone())).collect()
     }
+}
+
+/// The calls of a run, as the optimum sees them: all of one class, each due at `deadline` from its start.
+pub(crate) fn offers(calls: &[Arrival], deadline: Ms) -> Vec<Offer> {
+    calls.iter().map(|call| Offer { at: call.at, deadline: call.at + deadline, class: 0 }).collect()
+}
+
+/// How many of the calls that start within a time have `answered`.
+pub(crate) fn answered(calls: &[Arrival], answered: &[bool], within: std::ops::Range<Ms>) -> f64 {
+    calls.iter().zip(answered).filter(|(call, answered)| within.contains(&call.at) && **answered).count() as f64
 }
 
 /// How many of the calls that start within a time are good.
