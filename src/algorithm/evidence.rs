@@ -27,8 +27,9 @@ pub(crate) enum Evidence {
     Unanswered,
     /// The request was never sent. Counts only while no call at all is answered.
     Unsent,
-    /// The request was never sent, and other endpoints could have taken it. A few in a row count, whatever is in flight.
-    Unreachable,
+    /// The request was never sent, which took this time, and other endpoints could have taken it. A few in a row count, whatever is in
+    /// flight.
+    Unreachable(Duration),
     /// No evidence.
     Nothing,
 }
@@ -36,8 +37,8 @@ pub(crate) enum Evidence {
 impl Evidence {
     /// The same of an endpoint among others. A refused connection says little about a dependency, which may just be restarting, and a
     /// pause would help nobody. Where there are other endpoints, their calls are better served there.
-    pub(crate) fn of_endpoint(self) -> Self {
-        if self == Self::Unsent { Self::Unreachable } else { self }
+    pub(crate) fn of_endpoint(self, took: Duration) -> Self {
+        if self == Self::Unsent { Self::Unreachable(took) } else { self }
     }
 }
 

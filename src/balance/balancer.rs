@@ -197,8 +197,7 @@ impl Balancer {
 
     /// Whether calls get an endpoint of this set sooner or later.
     pub(super) fn may_serve(&self, set: &EndpointSet) -> bool {
-        Wanted::ALL.into_iter().any(|wanted| set.serves(wanted))
-            || set.members.is_empty() && self.awaits_set.load(Ordering::Acquire)
+        set.serves_best().is_some() || set.members.is_empty() && self.awaits_set.load(Ordering::Acquire)
     }
 
     /// Gives free permits to waiting calls, and lets them look at the endpoints again. Call it after each change of the set.
@@ -260,7 +259,7 @@ impl Balancer {
 impl WaitingCalls for Balancer {
     fn serve(&self, endpoint: &Arc<EndpointState>) {
         let set = self.set.load();
-        if endpoint.serves(Wanted::Healthy) || endpoint.serves(Wanted::Any) && !set.serves(Wanted::Healthy) {
+        if endpoint.serves(Wanted::Healthy) || set.serves_best().is_some_and(|wanted| endpoint.serves(wanted)) {
             let now = time::now();
             self.queue.serve(endpoint, set.queue_limit(endpoint, now), now);
         }

@@ -163,7 +163,7 @@ impl EndpointSet {
     }
 
     fn choose_by_tier(&self, choice: ChoiceFor<'_>) -> Option<usize> {
-        if choice.wanted == Wanted::Any {
+        if choice.wanted != Wanted::Healthy {
             return (0..self.tiers.len()).find_map(|tier| self.choose_within(tier, choice));
         }
         if let Some(only) = self.shares.only() {
@@ -206,7 +206,10 @@ impl EndpointSet {
     #[inline]
     pub(super) fn is_free(&self, state: &EndpointState, choice: ChoiceFor<'_>) -> bool {
         let standing = state.standing.now();
-        let is_refused = || choice.closed_only || state.breaker.refuses_until(choice.now).is_some();
+        let is_refused = || {
+            (choice.closed_only || state.breaker.refuses_until(choice.now).is_some())
+                && !(choice.wanted == Wanted::Unreachable && state.breaker.is_unreachable())
+        };
         standing.is_usable(choice.wanted)
             && state.load.in_flight() < self.limits.max_concurrent
             && !(standing.is_restricted() && is_refused())
@@ -236,9 +239,14 @@ impl EndpointSet {
         self.members.iter().any(|member| member.state.serves(wanted))
     }
 
+    /// The best kind of endpoint from which a waiting call gets a permit, sooner or later.
+    pub(super) fn serves_best(&self) -> Option<Wanted> {
+        Wanted::ALL.into_iter().find(|wanted| self.serves(*wanted))
+    }
+
     /// The endpoints that take waiting calls. A half-open one does not: calls that look at it themselves are its probes.
     pub(super) fn serving(&self) -> impl Iterator<Item = &Member> {
-        let wanted = Wanted::ALL.into_iter().find(|wanted| self.serves(*wanted));
+        let wanted = self.serves_best();
         self.members.iter().filter(move |member| wanted.is_some_and(|wanted| member.state.serves(wanted)))
     }
 

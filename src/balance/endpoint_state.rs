@@ -60,7 +60,8 @@ impl EndpointState {
 
     /// Whether free permits of this endpoint go to waiting calls.
     pub(super) fn serves(&self, wanted: Wanted) -> bool {
-        self.standing.now().is_usable(wanted) && self.breaker.admits_all()
+        let admits = || self.breaker.admits_all() || wanted == Wanted::Unreachable && self.breaker.is_unreachable();
+        self.standing.now().is_usable(wanted) && admits()
     }
 
     /// Ends the ejection. The endpoint gets its calls back slowly.

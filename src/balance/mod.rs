@@ -21,7 +21,8 @@
 //!    endpoint, those of other clients count, too: a seawall service does so with
 //!    [`report_load`](crate::http::propagation::PropagationConfig::report_load).
 //! 3. **If all are full**, the call waits in one queue for all endpoints, and takes the one that has a free permit first.
-//! 4. **If none is usable**, ejected and draining endpoints are used; and if all breakers are open, the call is refused.
+//! 4. **If none is usable**, ejected and draining endpoints are used, and then those that refuse connections: nothing is lost if they
+//!    still do, and the first call that one of them takes closes its breaker. If all other breakers are open, the call is refused.
 //!
 //! Further out, a [retry](crate::retry), a [hedge](crate::hedge) and each call of a [quorum](crate::quorum) go to an endpoint that the
 //! call has not tried, if there is a usable one with a free permit: in the tier, or else in the next tiers.
@@ -29,6 +30,8 @@
 //! # Bad endpoints
 //! - **Fails, hangs or is slow in nearly all calls:** its breaker opens at once, and lets a few calls pass later to see whether it is
 //!   back.
+//! - **Refuses connections:** its breaker opens after five such calls in a row, over 100 ms. That only moves calls to other endpoints: if
+//!   there is no other one, calls still go there, and find out at once that it is back.
 //! - **Fails more, or is slower, than the others:** the choice avoids it within a few calls, and tries it again every few seconds. Where
 //!   load leaves no choice, it is *ejected*: once in an interval all endpoints are compared, and an outlier gets no calls for a while
 //!   ([`EjectionConfig`]). At most a share of the set is ejected, and one endpoint always stays. An ejection cuts no call.

@@ -69,7 +69,7 @@ impl Balancer {
         let choice = ChoiceFor { wanted, now, load: &self.common.load, attempted: None, closed_only: false };
         set.restricted.iter().find_map(|i| {
             let member = set.get(*i)?;
-            set.is_free(&member.state, choice).then(|| place(set, *i, member, bound, now))?
+            set.is_free(&member.state, choice).then(|| place(set, *i, member, bound, choice))?
         })
     }
 
@@ -89,13 +89,13 @@ fn pick_passed_over(set: &EndpointSet, choice: ChoiceFor<'_>, bound: CallDeadlin
     let i = *set.passed_over.get(drawn)?;
     let member = set.get(i)?;
     let is_attempted = choice.attempted.is_some_and(|attempted| attempted.contains(member.state.id));
-    (!is_attempted && set.is_free(&member.state, choice)).then(|| place(set, i, member, bound, choice.now))?
+    (!is_attempted && set.is_free(&member.state, choice)).then(|| place(set, i, member, bound, choice))?
 }
 
 /// The endpoint that is chosen. If its breaker refuses, which a half-open one may do although it looks usable, the choice is made again
 /// among those whose breakers are closed. Endpoints that are still left are tried one after the other.
 fn pick_free(set: &EndpointSet, choice: ChoiceFor<'_>, bound: CallDeadline) -> Option<Place> {
-    let place = |i: usize| place(set, i, set.get(i)?, bound, choice.now);
+    let place = |i: usize| place(set, i, set.get(i)?, bound, choice);
     let chosen = set.choose(choice)?;
     place(chosen).or_else(|| {
         let again = set.choose(ChoiceFor { closed_only: true, ..choice });
@@ -105,14 +105,18 @@ fn pick_free(set: &EndpointSet, choice: ChoiceFor<'_>, bound: CallDeadline) -> O
 }
 
 #[inline]
-fn place(set: &EndpointSet, i: usize, member: &Member, bound: CallDeadline, now: Instant) -> Option<Place> {
-    let permit = Permit::try_acquire(&member.state, set.limits.max_concurrent, now)?;
-    admit(i, permit, bound, now)
+fn place(set: &EndpointSet, i: usize, member: &Member, bound: CallDeadline, choice: ChoiceFor<'_>) -> Option<Place> {
+    let permit = Permit::try_acquire(&member.state, set.limits.max_concurrent, choice.now)?;
+    admit(i, permit, bound, choice.wanted, choice.now)
 }
 
 /// The place of a call with this permit, unless the breaker refuses it.
 #[inline]
-pub(super) fn admit(member: usize, permit: Permit, bound: CallDeadline, now: Instant) -> Option<Place> {
-    let ticket = permit.endpoint().breaker.admit(bound, now)?;
+pub(super) fn admit(member: usize, permit: Permit, bound: CallDeadline, wanted: Wanted, now: Instant) -> Option<Place> {
+    let breaker = &permit.endpoint().breaker;
+    let ticket = match breaker.admit(bound, now) {
+        None if wanted == Wanted::Unreachable => breaker.admit_last_resort(bound, now)?,
+        ticket => ticket?,
+    };
     Some(Place { member, permit, ticket, bound })
 }

@@ -11,11 +11,13 @@ pub(super) enum Wanted {
     Healthy,
     /// One of those too: to be slow or unreliable is better than nothing.
     Any,
+    /// One of those, or one that refuses connections, too: it may be back by now, and nothing is lost if it is not.
+    Unreachable,
 }
 
 impl Wanted {
     /// In the order of preference.
-    pub(super) const ALL: [Self; 2] = [Self::Healthy, Self::Any];
+    pub(super) const ALL: [Self; 3] = [Self::Healthy, Self::Any, Self::Unreachable];
 }
 
 const EJECTED: u8 = 1;
@@ -43,8 +45,8 @@ impl StandingNow {
     pub(super) fn is_usable(self, wanted: Wanted) -> bool {
         match self.0 & !(STANDBY | RESTRICTED | PANICKING) {
             0 => true,
-            EJECTED => self.0 & PANICKING != 0 || wanted == Wanted::Any,
-            flags => flags & (ISOLATED | REMOVED) == 0 && wanted == Wanted::Any,
+            EJECTED => self.0 & PANICKING != 0 || wanted != Wanted::Healthy,
+            flags => flags & (ISOLATED | REMOVED) == 0 && wanted != Wanted::Healthy,
         }
     }
 

@@ -9,6 +9,7 @@ use super::client::CallClient;
 use super::connections::Connections;
 use super::permit::Permit;
 use super::pick::{Place, admit};
+use super::standing::Wanted;
 use super::waiter::Waiter;
 use crate::algorithm::queue::Refusal;
 use crate::ground::call_deadline::CallDeadline;
@@ -98,7 +99,8 @@ impl<S: Clone, Req> WaitingCall<S, Req> {
         let (set, now) = (Arc::clone(&self.waiter.balancer().set.load()), time::now());
         let client = self.connections.client_of(&set, permit.endpoint().id);
         let bound = CallDeadline::within(now, &self.context, set.limits.max_hold);
-        let place = client.is_some().then(|| admit(0, permit, bound, now))??;
+        let wanted = set.serves_best().unwrap_or(Wanted::Any);
+        let place = client.is_some().then(|| admit(0, permit, bound, wanted, now))??;
         self.placed(place, client)
     }
 

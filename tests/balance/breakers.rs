@@ -3,7 +3,6 @@
 use seawall::balance::EndpointMode;
 use seawall::circuit_breaker::CircuitBreakerConfig;
 use seawall::deadline::DeadlineLayer;
-use seawall::verdict::{self, Verdict};
 use tower::Layer;
 
 use super::*;
@@ -123,24 +122,13 @@ async fn half_open_refusal_chooses_again_by_load_and_tier() {
     assert!(calls[1] == 0 && calls[2..].iter().all(|calls| calls.abs_diff(100) < 30), "{calls:?}");
 }
 
-fn refused_is_unsent(result: Result<&usize, &BoxError>) -> Verdict {
-    match result {
-        Ok(_) => Verdict::Success,
-        Err(error) if error.to_string() == "out of order" => Verdict::Unsent,
-        Err(error) => verdict::of_error(error),
-    }
-}
-
 /// Calls take a second, and all permits are in use: while an endpoint refuses connections, calls would go there as it is never full.
 #[tokio::test(start_paused = true)]
 async fn endpoint_that_refuses_connections_is_given_up_soon() {
     seawall::seed(1);
     let servers = Servers::answering(2, SECOND);
     let config = BalanceConfig { max_concurrent: 10, ..BalanceConfig::default() };
-    let layer = BalanceLayer::new(config).unwrap().with_classifier(verdict::from_fn(refused_is_unsent));
-    let layer = layer.with_endpoints(servers.endpoints()).unwrap();
-    let clients = servers.clone();
-    let service = layer.service(move |endpoint| clients.client(endpoint));
+    let (_, service) = unreachable::service(&servers, config);
     assert!(load(service.clone(), 15, 10 * SECOND).await.iter().all(|(_, _, result)| result.is_ok()));
     servers.set(0, Behaviour::Fails(MS));
     let before = servers.calls()[0];
@@ -161,10 +149,7 @@ async fn endpoint_that_refuses_connections_is_given_up_soon() {
 #[tokio::test(start_paused = true)]
 async fn calls_that_a_connection_gives_back_at_once_open_no_breaker() {
     let servers = Servers::answering(1, MS);
-    let layer = BalanceLayer::new(BalanceConfig::default()).unwrap();
-    let layer = layer.with_classifier(verdict::from_fn(refused_is_unsent)).with_endpoints(servers.endpoints()).unwrap();
-    let clients = servers.clone();
-    let service = layer.service(move |endpoint| clients.client(endpoint));
+    let (_, service) = unreachable::service(&servers, BalanceConfig::default());
     for _ in 0..20 {
         assert!(service.clone().oneshot(0).await.is_ok());
         sleep(SECOND).await;

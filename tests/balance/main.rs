@@ -20,6 +20,7 @@ mod panic_mode;
 mod refusals;
 mod retries;
 mod slow_start;
+mod unreachable;
 mod unready;
 mod waiting;
 

@@ -38,9 +38,9 @@ pub(super) fn consecutive(streak: Length) -> Trip {
     of_streak(TripCause::ConsecutiveFailures, Length { unanswered: 0, ..streak }, 0)
 }
 
-/// A streak of calls without an answer.
-pub(super) fn unanswered(streak: Length) -> Trip {
-    of_streak(TripCause::Unanswered, streak, 0)
+/// A streak of calls without an answer. `is_unreachable`: the last one was refused at once.
+pub(super) fn unanswered(streak: Length, is_unreachable: bool) -> Trip {
+    Trip { is_unreachable, ..of_streak(TripCause::Unanswered, streak, 0) }
 }
 
 fn are_slow(counts: Counts, overdue: u64, policy: &Policy) -> bool {

@@ -39,6 +39,8 @@ pub(super) struct HalfOpen {
     good: u32,
     /// Consecutive probes that ended without an answer.
     unanswered: u32,
+    /// No probe has proved anything but that its connection was refused.
+    is_unreachable: bool,
     probes: Vec<InFlight>,
 }
 
@@ -77,7 +79,16 @@ impl HalfOpen {
     pub(super) fn new(policy: &Policy) -> Self {
         // 1 + 2 + 4 + …
         let required = 1_u32.checked_shl(policy.rounds.max(1)).map_or(u32::MAX, |sum| sum - 1);
-        Self { required, answered: 0, failures: 0, slow: 0, good: 0, unanswered: 0, probes: Vec::new() }
+        Self {
+            required,
+            answered: 0,
+            failures: 0,
+            slow: 0,
+            good: 0,
+            unanswered: 0,
+            is_unreachable: true,
+            probes: Vec::new(),
+        }
     }
 
     pub(super) fn in_flight(&self) -> u32 {
@@ -91,6 +102,11 @@ impl HalfOpen {
 
     pub(super) fn has_answers(&self) -> bool {
         self.answered > 0
+    }
+
+    /// Whether all that the probes have shown is that connections are refused.
+    pub(super) fn is_unreachable(&self) -> bool {
+        self.is_unreachable && self.unanswered > 0
     }
 
     pub(super) fn has_probe(&self, id: u64) -> bool {
@@ -228,13 +244,15 @@ impl HalfOpen {
             Evidence::Alive => (false, false),
             Evidence::Bad(took) => (true, took >= thresholds.slow),
             Evidence::TimedOut | Evidence::GivenUpLate => (true, true),
-            Evidence::Unanswered | Evidence::Unsent | Evidence::Unreachable => {
+            Evidence::Unanswered | Evidence::Unsent | Evidence::Unreachable(_) => {
+                self.is_unreachable &= matches!(end, Evidence::Unreachable(took) if took < thresholds.slot_timeout);
                 self.unanswered = self.unanswered.saturating_add(1);
                 return;
             }
             Evidence::Nothing => return,
         };
         self.unanswered = 0;
+        self.is_unreachable = false;
         self.answered = self.answered.saturating_add(1);
         self.failures += u32::from(failed);
         self.slow += u32::from(slow);

@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::half_open::{HalfOpen, Judgement};
 use super::mode::Mode;
 use super::outage::Outage;
-use super::pass::{Admission, ClosedCall, Probe};
+use super::pass::{Admission, ClosedCall, LastResort, Probe};
 use super::policy::{Policy, Thresholds};
 use super::refusals::{FastPath, Published};
 use super::state::{State, Transition};
@@ -228,6 +228,35 @@ impl Machine {
         self.transition_from(from)
     }
 
+    /// Records the end of a call that passed for want of another endpoint, while connections were refused.
+    ///
+    /// ## Open or HalfOpen => Closed, when the dependency has taken the call
+    pub(crate) fn record_last_resort(
+        &mut self,
+        call: LastResort,
+        end: Evidence,
+        moment: &Moment<'_>,
+    ) -> Option<Transition> {
+        let from = self.state();
+        let Some(outage) = self.outage.as_mut().filter(|outage| outage.is_unreachable()) else { return None };
+        if call.generation != self.generation {
+            return None;
+        }
+        match end {
+            Evidence::Good(_) | Evidence::Alive | Evidence::Bad(_) => {
+                self.close(moment.now);
+                if let Some(trip) = self.watch.record(end, moment.policy, moment.now) {
+                    let _ = self.trip(self.generation, trip, moment);
+                }
+            }
+            // Calls would hang here one after the other.
+            Evidence::TimedOut | Evidence::GivenUpLate => outage.refuse_all(),
+            Evidence::Unreachable(_) if !self.watch.is_refused_at_once(end, moment.policy) => outage.refuse_all(),
+            Evidence::Unanswered | Evidence::Unsent | Evidence::Unreachable(_) | Evidence::Nothing => {}
+        }
+        self.transition_from(from)
+    }
+
     /// Records whether the dependency is processing the probe. It is not while the probe waits in a queue of seawall.
     pub(crate) fn set_sent(&mut self, probe: Probe, sent: bool, now: Instant) {
         if let Phase::HalfOpen(probes) = &mut self.phase {
@@ -306,9 +335,10 @@ impl Machine {
     fn apply(&mut self, judgement: Judgement, moment: &Moment<'_>) {
         match judgement {
             Judgement::Failed => {
+                let is_unreachable = matches!(&self.phase, Phase::HalfOpen(probes) if probes.is_unreachable());
                 let until = self.open(moment);
                 if let Some(outage) = &mut self.outage {
-                    outage.add_break(until);
+                    outage.add_break(until, is_unreachable);
                 }
             }
             Judgement::Good => self.close(moment.now),

@@ -25,9 +25,10 @@ impl Outage {
         Self { since: now, until: None, trip: Trip::by(TripCause::ForcedOpen), breaks: 0 }
     }
 
-    /// Probes have failed, and another break begins.
-    pub(super) fn add_break(&mut self, until: Instant) {
+    /// Probes have failed, and another break begins. `is_unreachable`: all of them were refused at once.
+    pub(super) fn add_break(&mut self, until: Instant, is_unreachable: bool) {
         self.breaks = self.breaks.saturating_add(1);
+        self.trip.is_unreachable = is_unreachable;
         self.until = Some(until);
     }
 
@@ -39,6 +40,16 @@ impl Outage {
     /// Whether a breaker that starts in this mode can start with this outage.
     pub(super) fn fits(&self, mode: Mode) -> bool {
         mode == Mode::ForcedOpen && self.trip.cause == TripCause::ForcedOpen
+    }
+
+    /// Calls no longer pass for want of another endpoint.
+    pub(super) fn refuse_all(&mut self) {
+        self.trip.is_unreachable = false;
+    }
+
+    /// Whether all that is known is that connections are refused.
+    pub(super) fn is_unreachable(&self) -> bool {
+        self.trip.is_unreachable
     }
 
     pub(crate) fn since(&self) -> Instant {

@@ -54,12 +54,20 @@ pub(crate) enum Admission {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Probe(pub(super) u64);
 
+/// A call that passes although no call should, since connections are refused here and there is no other endpoint. It must be returned
+/// through [`Machine::record_last_resort`](super::Machine::record_last_resort).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct LastResort {
+    pub(super) generation: u64,
+}
+
 /// The pass of an admitted call. It must be returned once.
 #[derive(Debug)]
 #[must_use]
 pub(crate) enum Pass {
     Closed(ClosedCall),
     Probe(Probe),
+    LastResort(LastResort),
     /// The end of the call is not recorded.
     Free,
 }

@@ -7,6 +7,7 @@
 use std::time::Duration;
 
 use super::outage::Outage;
+use super::pass::LastResort;
 use super::time_left::TimeLeft;
 use crate::ground::sync::atomic::{AtomicU64, Ordering};
 use crate::ground::time::Instant;
@@ -96,6 +97,12 @@ impl Published {
             FastPath::RefuseUntil { until, .. } => Some(until).filter(|until| *until > now),
             _ => None,
         }
+    }
+
+    /// The pass of a call for want of another endpoint. `None` unless calls are refused only because connections are.
+    pub(crate) fn last_resort(&self) -> Option<LastResort> {
+        let is_unreachable = self.outage.is_some_and(|outage| outage.is_unreachable()) && !self.admits_all();
+        is_unreachable.then_some(LastResort { generation: self.generation })
     }
 
     /// The break that is under way. A half-open breaker is in none, and one that is forced open neither.

@@ -1,5 +1,6 @@
 mod closed;
 mod ended_break;
+mod last_resort;
 mod model;
 
 use std::time::Duration;

@@ -113,7 +113,7 @@ impl Watch {
             Evidence::Bad(took) => Some(Outcome { failure: true, slow: self.is_slow(took, policy) }),
             Evidence::TimedOut => Some(Outcome { failure: true, slow: true }),
             Evidence::GivenUpLate => Some(Outcome { failure: false, slow: true }),
-            Evidence::Alive | Evidence::Unanswered | Evidence::Unsent | Evidence::Unreachable => None,
+            Evidence::Alive | Evidence::Unanswered | Evidence::Unsent | Evidence::Unreachable(_) => None,
             Evidence::Nothing => return None,
         };
         let streak_trip = match end {
@@ -142,12 +142,17 @@ impl Watch {
         // Many callers that give up at the same time, or a connection that closes with its calls, leave such a streak between two
         // good answers.
         let streak = self.streak.add_unanswered(now);
-        let is_unreachable = end == Evidence::Unreachable && streak.total() >= UNREACHABLE_STREAK;
+        let is_unreachable = matches!(end, Evidence::Unreachable(_)) && streak.total() >= UNREACHABLE_STREAK;
         let threshold = if is_unreachable { UNREACHABLE_FOR } else { policy.slow_or_floor(self.median(policy)) };
         let has_no_answers = (is_unreachable || policy.is_unanswered_streak(streak.total()))
             && self.streak.age(now) >= threshold
             && self.since_last_good(now) >= threshold;
-        has_no_answers.then(|| detect::unanswered(streak))
+        has_no_answers.then(|| detect::unanswered(streak, self.is_refused_at_once(end, policy)))
+    }
+
+    /// Whether the connection was refused, rather than that nobody answered the attempt to connect.
+    pub(super) fn is_refused_at_once(&self, end: Evidence, policy: &Policy) -> bool {
+        matches!(end, Evidence::Unreachable(took) if took < policy.slow_or_floor(self.median(policy)))
     }
 
     /// A bad call has ended, or a break ends at `at`.

@@ -58,11 +58,13 @@ pub(crate) struct Trip {
     pub(crate) overdue: u32,
     /// Ended without an answer.
     pub(crate) unanswered: u32,
+    /// The last of them was refused at once, before anything was sent.
+    pub(crate) is_unreachable: bool,
 }
 
 impl Trip {
     /// Without calls.
     pub(crate) const fn by(cause: TripCause) -> Self {
-        Self { cause, calls: 0, failures: 0, slow: 0, overdue: 0, unanswered: 0 }
+        Self { cause, calls: 0, failures: 0, slow: 0, overdue: 0, unanswered: 0, is_unreachable: false }
     }
 }

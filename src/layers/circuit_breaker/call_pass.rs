@@ -20,7 +20,9 @@ impl CallPass {
     #[inline(always)]
     pub(super) fn new(breaker: &Arc<Breaker>, pass: Pass, upload_waits: Option<Shared<UploadWaits>>) -> Self {
         match upload_waits {
-            Some(upload_waits) if !matches!(pass, Pass::Free) => Self::of_upload(breaker, pass, upload_waits),
+            Some(upload_waits) if !matches!(pass, Pass::LastResort(_) | Pass::Free) => {
+                Self::of_upload(breaker, pass, upload_waits)
+            }
             _ => Self::Own(pass),
         }
     }

@@ -80,6 +80,19 @@ impl PartBreaker {
         Some(Ticket::new(Arc::clone(&self.breaker), Some(pass), now, deadline).of_endpoint())
     }
 
+    /// Whether calls may pass for want of another part, although the breaker is not closed: connections are refused, and that is all
+    /// that is known. A closed breaker costs one load.
+    pub(crate) fn is_unreachable(&self) -> bool {
+        !self.breaker.is_closed() && self.breaker.last_resort().is_some()
+    }
+
+    /// Admits a call for want of another part. `None` unless connections are refused here: a call that would fail in another way, or
+    /// hang, is refused. The first call that is taken closes the breaker.
+    pub(crate) fn admit_last_resort(&self, deadline: CallDeadline, now: Instant) -> Option<Ticket> {
+        let pass = self.breaker.last_resort()?;
+        Some(Ticket::new(Arc::clone(&self.breaker), Some(pass), now, deadline).of_endpoint())
+    }
+
     /// The admitted call of this client, which is polled for readiness first.
     #[inline]
     pub(crate) fn call<S, Req, C>(

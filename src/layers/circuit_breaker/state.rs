@@ -196,6 +196,9 @@ impl Breaker {
                 }
             }
             Pass::Probe(probe) => self.step(now, |machine, moment| ((), machine.record(probe, end, moment))),
+            Pass::LastResort(call) => {
+                self.step(now, |machine, moment| ((), machine.record_last_resort(call, end, moment)));
+            }
             Pass::Free => {}
         }
     }
@@ -220,7 +223,7 @@ impl Breaker {
         match pass {
             Pass::Closed(call) => self.stop_aging_closed(call),
             Pass::Probe(probe) => self.head(*probe, Evidence::Good(took), now),
-            Pass::Free => {}
+            Pass::LastResort(_) | Pass::Free => {}
         }
     }
 
@@ -249,7 +252,7 @@ impl Breaker {
         match pass {
             Pass::Closed(call) => self.stop_aging_closed(call),
             Pass::Probe(probe) => self.step(now, |machine, _| (machine.set_sent(*probe, false, now), None)),
-            Pass::Free => {}
+            Pass::LastResort(_) | Pass::Free => {}
         }
     }
 
@@ -259,7 +262,7 @@ impl Breaker {
             Pass::Closed(_) if waits() => {}
             Pass::Closed(call) => self.with(|machine, policy| machine.start_aging(call, policy, now)),
             Pass::Probe(_) => self.sent(pass, waits, now),
-            Pass::Free => {}
+            Pass::LastResort(_) | Pass::Free => {}
         }
     }
 
@@ -289,6 +292,11 @@ impl Breaker {
     /// Until when no call passes, as far as time alone decides; `None` if calls may pass.
     pub(super) fn refuses_until(&self, now: Instant) -> Option<Instant> {
         self.published.load().refuses_until(now)
+    }
+
+    /// The pass of a call for want of another endpoint, if calls are refused only because connections are.
+    pub(super) fn last_resort(&self) -> Option<Pass> {
+        self.published.load().last_resort().map(Pass::LastResort)
     }
 
     /// The break that is under way.

@@ -209,7 +209,7 @@ impl Ticket {
             }
         };
         let evidence = evidence::of(ending, took, times, || self.breaker.yardstick());
-        if self.of_endpoint { evidence.of_endpoint() } else { evidence }
+        if self.of_endpoint { evidence.of_endpoint(took) } else { evidence }
     }
 
     /// How long the request body has waited for its producer, and whether it waits now.

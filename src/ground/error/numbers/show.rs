@@ -68,7 +68,7 @@ struct Calls(Trip);
 
 impl fmt::Display for Calls {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self(Trip { cause, calls, failures, slow, overdue, unanswered }) = *self;
+        let Self(Trip { cause, calls, failures, slow, overdue, unanswered, is_unreachable: _ }) = *self;
         if cause == TripCause::ConsecutiveFailures {
             return write!(f, "{failures} failed in a row");
         }
