@@ -214,13 +214,6 @@ impl Balancer {
         !std::ptr::eq(current, set)
     }
 
-    /// Gives permits to waiting calls that an endpoint has since it has warmed up further.
-    pub(super) fn serve_warmer(&self, set: &EndpointSet, now: Instant) {
-        if self.queue.len() > 0 {
-            self.queue.serve_free(set, now);
-        }
-    }
-
     /// The epoch of a task that supersedes the former one.
     pub(super) fn begin(&self, task: &LatestTask) -> u64 {
         let _records = lock(&self.records);
@@ -260,8 +253,7 @@ impl WaitingCalls for Balancer {
     fn serve(&self, endpoint: &Arc<EndpointState>) {
         let set = self.set.load();
         if endpoint.serves(Wanted::Healthy) || set.serves_best().is_some_and(|wanted| endpoint.serves(wanted)) {
-            let now = time::now();
-            self.queue.serve(endpoint, set.queue_limit(endpoint, now), now);
+            self.queue.serve(endpoint, set.limits.max_concurrent, time::now());
         }
     }
 }

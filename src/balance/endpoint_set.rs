@@ -215,25 +215,6 @@ impl EndpointSet {
             && !(standing.is_restricted() && is_refused())
     }
 
-    /// How many calls the queue may start at this endpoint: fewer while it warms up, or the queue would flood it. If all endpoints
-    /// warm up, there is no better one.
-    pub(super) fn queue_limit(&self, endpoint: &EndpointState, now: Instant) -> u32 {
-        let (limit, warmth) = (self.limits.max_concurrent, endpoint.warmth(&self.slow_start, now));
-        if warmth >= 1.0 || self.serving().all(|member| self.warms_up(member, now)) {
-            return limit;
-        }
-        (f64::from(limit) * warmth).ceil().clamp(1.0, f64::from(limit)) as u32
-    }
-
-    /// Whether an endpoint that takes waiting calls warms up: the queue may start more calls there as time passes.
-    pub(super) fn is_warming_up(&self, now: Instant) -> bool {
-        self.serving().any(|member| self.warms_up(member, now))
-    }
-
-    fn warms_up(&self, member: &Member, now: Instant) -> bool {
-        member.state.warmth(&self.slow_start, now) < 1.0
-    }
-
     /// Whether a call that waits gets a permit of an endpoint, sooner or later.
     pub(super) fn serves(&self, wanted: Wanted) -> bool {
         self.members.iter().any(|member| member.state.serves(wanted))

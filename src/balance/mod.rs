@@ -98,8 +98,8 @@
 //! - **Permits:** each endpoint runs at most `max_concurrent` calls.
 //! - **Waiting:** by [priority](crate::context::Priority), then in the configured [`Order`](crate::bulkhead::Order). A call is refused at once if its expected
 //!   wait exceeds `max_wait` or its deadline, and later if the time left is less than most calls take. It does not overtake calls that
-//!   wait, except as the probe of a half-open breaker. A waiting call takes any endpoint, also one that an earlier attempt has tried. An
-//!   endpoint that is new or restored gets few waiting calls at a time.
+//!   wait, except as the probe of a half-open breaker. A waiting call takes any endpoint, also one that an earlier attempt has tried, or
+//!   one that starts slowly: slow start shapes the choice, and holds up no call.
 //! - **Cancellation:** dropping a call releases its permit, or its position in the queue, at once. It counts as abandoned.
 //! - **Clones**, and all services of one layer value, share the endpoints, their state and the queue. The clients are shared by the
 //!   clones of a service. A client must be `Send + Sync`, as it is cloned for each call.

@@ -56,22 +56,13 @@ impl WaitQueue {
         wake(woken);
     }
 
-    /// Gives the free permits of all endpoints to the calls at the head.
-    pub(super) fn serve_free(&self, set: &EndpointSet, now: Instant) {
-        let woken = {
-            let mut queue = lock(&self.queue);
-            self.serve_all_locked(&mut queue, set, now)
-        };
-        wake(woken);
-    }
-
     fn serve_all_locked(&self, queue: &mut Queue, set: &EndpointSet, now: Instant) -> Vec<Waker> {
         let mut woken = Vec::new();
         for member in set.serving() {
             if queue.len() == 0 {
                 break;
             }
-            woken.extend(self.serve_locked(queue, &member.state, set.queue_limit(&member.state, now), now));
+            woken.extend(self.serve_locked(queue, &member.state, set.limits.max_concurrent, now));
         }
         woken
     }

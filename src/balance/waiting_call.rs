@@ -3,7 +3,6 @@
 use std::fmt;
 use std::sync::Arc;
 use std::task::{Context, Poll};
-use std::time::Duration;
 
 use super::client::CallClient;
 use super::connections::Connections;
@@ -14,11 +13,8 @@ use super::waiter::Waiter;
 use crate::algorithm::queue::Refusal;
 use crate::ground::call_deadline::CallDeadline;
 use crate::ground::scope;
-use crate::ground::time::{self, Instant};
+use crate::ground::time;
 use crate::telemetry::Unreported;
-
-/// How often a waiting call looks whether an endpoint that warms up takes more calls.
-const WARM_UP_STEP: Duration = Duration::from_millis(100);
 
 /// See the module.
 pub(super) struct WaitingCall<S, Req> {
@@ -26,8 +22,6 @@ pub(super) struct WaitingCall<S, Req> {
     connections: Arc<Connections<S>>,
     request: Option<Req>,
     context: scope::Context,
-    /// When to see whether an endpoint has warmed up further.
-    looks_again: Option<Instant>,
 }
 
 /// A call that has its place, with the client and the request.
@@ -39,7 +33,7 @@ pub(super) struct Placed<S, Req> {
 
 impl<S: Clone, Req> WaitingCall<S, Req> {
     pub(super) fn new(waiter: Waiter, connections: Arc<Connections<S>>, request: Req, context: scope::Context) -> Self {
-        Self { waiter, connections, request: Some(request), context, looks_again: None }
+        Self { waiter, connections, request: Some(request), context }
     }
 
     /// Ready when the call has a place, or is refused.
@@ -63,17 +57,7 @@ impl<S: Clone, Req> WaitingCall<S, Req> {
                         }
                         return Poll::Ready(Err(self.waiter.balancer().no_endpoints(&set, now)));
                     }
-                    if self.looks_again.is_some_and(|at| at <= now) {
-                        self.looks_again = None;
-                        self.waiter.balancer().serve_warmer(&set, now);
-                        continue;
-                    }
-                    if self.looks_again.is_none() && set.is_warming_up(now) {
-                        // With more calls each looks less often, since what one finds serves all.
-                        self.looks_again = Some(now + WARM_UP_STEP * (1 + self.waiter.balancer().queue.len() / 64));
-                    }
-                    let sooner = set.next_probe(now).into_iter().chain(self.looks_again).min();
-                    match self.waiter.poll_end(cx, sooner) {
+                    match self.waiter.poll_end(cx, set.next_probe(now)) {
                         Poll::Ready(outcome) => outcome,
                         Poll::Pending => {
                             scope::mark_local_wait();
@@ -83,7 +67,7 @@ impl<S: Clone, Req> WaitingCall<S, Req> {
                 }
             };
             match outcome {
-                // A break is over, and the call may be the probe; or an endpoint may be warmer.
+                // A break is over, and the call may be the probe.
                 None => {}
                 Some(Ok(permit)) => match self.admit(permit) {
                     Some(placed) => return Poll::Ready(Ok(placed)),

@@ -72,3 +72,34 @@ async fn endpoint_whose_breaker_closes_starts_slowly() {
     let share = share_after_return(&service, &servers).await;
     assert!(share < 0.2, "{share}");
 }
+
+/// How many calls are refused at 90 % of all permits when one of three endpoints breaks for a second.
+async fn refusals_after_a_short_break(slow_start: SlowStartConfig, seed: u64) -> usize {
+    seawall::seed(seed);
+    let servers = Servers::answering(3, 100 * MS);
+    let config = BalanceConfig { max_concurrent: 10, max_wait: 50 * MS, slow_start, ..BalanceConfig::default() };
+    let service = servers.service(&servers.layer(config));
+    let load = load(service, 270, 20 * SECOND);
+    let outage = async {
+        sleep(5 * SECOND).await;
+        servers.set(0, Behaviour::Fails(MS));
+        sleep(SECOND).await;
+        servers.set(0, Behaviour::Answers(100 * MS));
+    };
+    let (results, ()) = tokio::join!(load, outage);
+    let refused = |(_, _, result): &&(_, _, Result<usize, BoxError>)| {
+        result.as_ref().is_err_and(|error| seawall::error::rejection(error).is_some())
+    };
+    results.iter().filter(refused).count()
+}
+
+/// Near saturation the other endpoints cannot do without the one that comes back: it takes calls while it has free permits.
+#[tokio::test(start_paused = true)]
+async fn slow_start_near_saturation_refuses_no_more_calls() {
+    for seed in 1..4 {
+        let cold = refusals_after_a_short_break(SlowStartConfig::default(), seed).await;
+        let off = SlowStartConfig { window: Duration::ZERO, ..SlowStartConfig::default() };
+        let warm = refusals_after_a_short_break(off, seed).await;
+        assert!(cold <= warm + warm / 10 + 5, "{cold} refusals, {warm} without slow start");
+    }
+}
