@@ -21,6 +21,8 @@ pub struct EndpointCall {
     took: Option<Duration>,
     /// A call that was never polled says nothing about the endpoint, however long it was kept.
     polled: bool,
+    /// A layer of ours between here and the endpoint has refused to send the call.
+    was_refused: bool,
     /// The bound of the endpoint's breaker.
     bound: CallDeadline,
     layer_id: LayerId,
@@ -30,7 +32,15 @@ impl EndpointCall {
     #[inline]
     pub(super) fn new(permit: Permit, bound: CallDeadline) -> Self {
         let layer_id = permit.endpoint().common.instruments.layer_id();
-        Self { permit: Some(permit), since: bound.start(), took: None, polled: false, bound, layer_id }
+        Self {
+            permit: Some(permit),
+            since: bound.start(),
+            took: None,
+            polled: false,
+            was_refused: false,
+            bound,
+            layer_id,
+        }
     }
 
     pub(super) fn polled(&mut self) {
@@ -63,6 +73,12 @@ impl EndpointCall {
         self.took = Some(now.since(self.since));
     }
 
+    /// The call was refused before it was sent. That is no evidence about the endpoint, but callers get no answer there: it must not
+    /// attract calls because it is idle.
+    pub(super) fn was_refused(&mut self) {
+        self.was_refused = true;
+    }
+
     /// The call was dropped before its response. `answer` is as in [`answered`](Self::answered), and `None` if the client was not ready.
     pub(super) fn given_up(mut self, answer: Option<(Duration, Instant)>) {
         let now = answer.map_or_else(time::now, |(_, now)| now);
@@ -90,6 +106,9 @@ impl EndpointCall {
             scope::note_loss(endpoint.id);
         }
         endpoint.record(verdict, took, now);
+        if self.was_refused {
+            endpoint.load.failed(now, took, &endpoint.common.load);
+        }
         // The body of a response that may go on after the deadline need not fit into it.
         let needed = if self.bound.has_end() { took } else { held };
         sample(&endpoint.common.service, verdict, now, Took { held, needed });

@@ -111,8 +111,8 @@ impl EndpointState {
                 self.load.abandoned(now, took, set);
             }
             Verdict::Abandoned => self.load.abandoned(now, took, set),
-            // Refused further in, by a layer or client of this endpoint: its own fault or not, the caller has no answer.
-            Verdict::Ignored => self.load.failed(now, took, set),
+            // Nothing is known of it, not even its time: the classifier takes it for the caller's own mistake.
+            Verdict::Ignored => {}
         }
     }
 }

@@ -114,6 +114,9 @@ where
                             } else if was_unready {
                                 endpoint_call.client_was_unready(now);
                             }
+                            if verdict::is_refusal(&error) {
+                                endpoint_call.was_refused();
+                            }
                             let verdict = verdict::judge::<S::Response>(&*this.classifier, Err(&error));
                             endpoint_call.end(verdict, now);
                             Err(error)

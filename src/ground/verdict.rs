@@ -44,8 +44,8 @@ mod of_rejected;
 mod verdicts;
 
 pub(crate) use self::cause::Cause;
-pub(crate) use self::classify::judge;
 pub use self::classify::{AtResponse, Classify, FromFn, from_fn, of_error};
+pub(crate) use self::classify::{is_refusal, judge};
 pub(crate) use self::guard::Pace;
 pub(crate) use self::guard::sealed::SealedGuard;
 pub use self::guard::{Expiry, Guard};

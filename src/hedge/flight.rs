@@ -8,7 +8,6 @@ use std::time::Duration;
 use pin_project::pin_project;
 use tower::{BoxError, Service};
 
-use crate::ground::error::rejection;
 use crate::ground::layer_id::LayerId;
 use crate::ground::scope::{self, Context};
 use crate::ground::stopwatch::Stopwatch;
@@ -196,7 +195,7 @@ where
                             let is_called = matches!(failed, CallError::Called(_));
                             let error = failed.into_inner();
                             let verdict = verdict::judge(classifier, Err(&error));
-                            parts.mark(is_called && verdict != Verdict::Unsent && !is_refused(&error));
+                            parts.mark(is_called && verdict != Verdict::Unsent && !verdict::is_refusal(&error));
                             this.stage.set(Stage::Over);
                             parts.end(verdict);
                             return Poll::Ready(FlightNews::Ended(verdict, Err(error)));
@@ -226,9 +225,4 @@ where
             }
         }
     }
-}
-
-/// Whether a layer of this crate refused to send it.
-fn is_refused(error: &BoxError) -> bool {
-    rejection(error).is_some_and(|rejected| rejected.verdict() == Verdict::Ignored)
 }

@@ -2,6 +2,7 @@
 
 use seawall::rate_limit::{RateLimitConfig, RateLimitLayer};
 use seawall::registry::{Condition, Registry};
+use seawall::verdict::{self, Verdict};
 use tower::Layer;
 
 use super::*;
@@ -132,6 +133,29 @@ async fn endpoint_whose_client_refuses_attracts_no_traffic() {
     let results = load(service, 200, 20 * SECOND).await;
     let refused = results.iter().filter(|(begun, _, result)| *begun > SECOND && result.is_err()).count();
     assert!(refused < 200, "{refused} of 3800 calls");
+}
+
+/// A classifier that takes an answer for the caller's own mistake, which proves nothing. All such calls go to one endpoint by chance.
+#[tokio::test(start_paused = true)]
+async fn endpoint_whose_answers_prove_nothing_loses_no_traffic() {
+    fn classify(result: Result<&usize, &BoxError>) -> Verdict {
+        match result {
+            Ok(0) => Verdict::Ignored,
+            Ok(_) => Verdict::Success,
+            Err(_) => Verdict::Ignored,
+        }
+    }
+    for behaviour in [Behaviour::Answers(10 * MS), Behaviour::Fails(10 * MS)] {
+        seawall::seed(1);
+        let servers = Servers::answering(4, 10 * MS);
+        servers.set(0, behaviour);
+        let layer = BalanceLayer::new(BalanceConfig::default()).unwrap().with_classifier(verdict::from_fn(classify));
+        let layer = layer.with_endpoints(servers.endpoints()).unwrap();
+        let clients = servers.clone();
+        let results = load(layer.service(move |endpoint| clients.client(endpoint)), 200, 20 * SECOND).await;
+        let share = servers.calls()[0] as f64 / results.len() as f64;
+        assert!((0.2..0.3).contains(&share), "{behaviour:?}: {share} of the calls");
+    }
 }
 
 /// Failures of an outage that is long over eject nobody.

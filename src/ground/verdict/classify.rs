@@ -75,10 +75,12 @@ pub fn of_error(error: &BoxError) -> Verdict {
 /// The verdict of a layer on a result. A call that an inner layer refused was not sent and is no evidence, even for a classifier to
 /// which every error is a failure: a full queue of seawall must not open a breaker, and an open breaker must not be retried.
 pub(crate) fn judge<Res>(classifier: &impl Classify<Res>, result: Result<&Res, &BoxError>) -> Verdict {
-    match result.err().and_then(rejection).map(Rejected::verdict) {
-        Some(Verdict::Ignored) => Verdict::Ignored,
-        _ => foreign(|| classifier.classify(result)),
-    }
+    if result.err().is_some_and(is_refusal) { Verdict::Ignored } else { foreign(|| classifier.classify(result)) }
+}
+
+/// Whether a layer of this crate has refused to send the call.
+pub(crate) fn is_refusal(error: &BoxError) -> bool {
+    rejection(error).map(Rejected::verdict) == Some(Verdict::Ignored)
 }
 
 /// The classifier for any service: `Ok` is a success, `Err` a failure, and the call is over at either.

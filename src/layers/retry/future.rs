@@ -96,7 +96,7 @@ where
                             let is_called = matches!(failed, CallError::Called(_));
                             let error = failed.into_inner();
                             let verdict = verdict::judge(this.classifier, Err(&error));
-                            attempts.mark(is_called && verdict != Verdict::Unsent && !is_refused(&error));
+                            attempts.mark(is_called && verdict != Verdict::Unsent && !verdict::is_refusal(&error));
                             (verdict, Err(error))
                         }
                         (Poll::Pending, is_local) => {
@@ -208,11 +208,6 @@ where
             }
         }
     }
-}
-
-/// Whether a layer of this crate refused to send it.
-fn is_refused(error: &BoxError) -> bool {
-    rejection(error).is_some_and(|rejected| rejected.verdict() == Verdict::Ignored)
 }
 
 /// Whether a layer of this crate ended the attempt, and not the dependency.
