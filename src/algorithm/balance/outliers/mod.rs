@@ -1,7 +1,9 @@
 //! Which endpoints get no calls for a while, because they do worse than the rest of their set.
 //!
 //! After gRFC A50. Once in an interval the owner takes the counts of each endpoint and calls [`Outliers::sweep`]. An outlier is ejected
-//! for `base_ejection_time` times its multiplier, which grows with each ejection and shrinks with each interval without one.
+//! for `base_ejection_time` times its multiplier, which grows with each ejection. It shrinks with each interval in which the endpoint was in
+//! and healthy: it had enough calls for the criterion that has ejected it, and was no outlier. An endpoint that comes back with few
+//! calls has not shown that it is well.
 //!
 //! Ejection is bounded, since each one moves calls to the others: at most `max_ejection_percent` of the set, but at least one endpoint
 //! may be ejected, and at least one stays. A50 looks at the percentage before each ejection only, and so exceeds it by one; here it is
@@ -13,6 +15,7 @@
 //!
 //! The criteria are in [`criteria`].
 
+use std::collections::HashSet;
 use std::time::Duration;
 
 use super::call_counter::CallCounts;
@@ -53,6 +56,8 @@ impl Default for Outliers {
 pub(crate) struct EjectionRecord {
     ejected_at: Option<Instant>,
     multiplier: u32,
+    /// Why it was ejected last.
+    reason: Option<EjectionReason>,
     /// It was slow in the last interval.
     slow: bool,
 }
@@ -112,6 +117,7 @@ impl Outliers {
             .map(|(i, judged)| (i, judged.counts))
             .collect();
 
+        let mut outlying = HashSet::new();
         let found = [
             self.success_rate.map(|law| (EjectionReason::SuccessRate, law.enforcement, law.outliers(&counts))),
             self.failure_percentage
@@ -120,6 +126,7 @@ impl Outliers {
         ];
         let mut left = self.allowed(set.len()).saturating_sub(set.len() - counts.len());
         for (reason, enforcement, mut outliers) in found.into_iter().flatten() {
+            outlying.extend(outliers.iter().map(|(i, _)| *i));
             outliers.sort_by(|(_, one), (_, other)| other.total_cmp(one));
             for (i, _) in outliers {
                 let Some(Judged { record, .. }) = set.get_mut(i) else { continue };
@@ -129,6 +136,7 @@ impl Outliers {
                 *record = EjectionRecord {
                     ejected_at: Some(now),
                     multiplier: record.multiplier.saturating_add(1),
+                    reason: Some(reason),
                     slow: false,
                 };
                 left -= 1;
@@ -136,8 +144,9 @@ impl Outliers {
             }
         }
 
-        for (i, Judged { record, .. }) in set.iter_mut().enumerate() {
+        for (i, Judged { record, counts }) in set.iter_mut().enumerate() {
             match record.ejected_at {
+                None if record.slow || outlying.contains(&i) || !self.are_enough(counts, record.reason) => {}
                 None => record.multiplier = record.multiplier.saturating_sub(1),
                 Some(at) if now.since(at) > self.ejection_time(record.multiplier) => {
                     record.restore();
@@ -147,6 +156,19 @@ impl Outliers {
             }
         }
         changes
+    }
+
+    /// Whether these calls are enough for the criterion that has ejected the endpoint.
+    fn are_enough(&self, counts: &CallCounts, reason: Option<EjectionReason>) -> bool {
+        let (calls, needed) = match reason {
+            None => return true,
+            Some(EjectionReason::SuccessRate) => (counts.volume(), self.success_rate.map(|law| law.request_volume)),
+            Some(EjectionReason::FailurePercentage) => {
+                (counts.volume(), self.failure_percentage.map(|law| law.request_volume))
+            }
+            Some(EjectionReason::Latency) => (counts.successes, self.slowness.map(|law| law.request_volume)),
+        };
+        needed.is_none_or(|needed| calls >= needed)
     }
 
     /// Brings endpoints back until no more are ejected than the set allows; those first that have been ejected the longest. To be called

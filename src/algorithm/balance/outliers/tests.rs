@@ -183,6 +183,40 @@ fn ejection_time_grows_and_falls_with_the_multiplier() {
     }
 }
 
+/// An endpoint that comes back with few calls, or that is bad and not ejected, has not shown that it is well.
+#[test]
+fn multiplier_falls_only_in_healthy_intervals() {
+    let bad_latency = CallCounts { successes: 100, failures: 0, latency: Some(400 * SECOND / 1000) };
+    let cases = [
+        (a50(), counts(50, 50).counts, counts(99, 0).counts, counts(100, 0).counts),
+        (only_failures(), counts(0, 50).counts, counts(49, 0).counts, counts(50, 0).counts),
+        (only_slowness(), bad_latency, CallCounts { successes: 19, ..bad_latency }, slow([10])[0].counts),
+    ];
+    for (outliers, bad, few, well) in cases {
+        let mut set = slow([10; 5]);
+        let mut now = 0;
+        let mut interval = |set: &mut [Judged; 5], counts| {
+            set[4].counts = counts;
+            now += 10;
+            outliers.sweep(at(now), set, || 0.5);
+            (set[4].record.is_ejected(), set[4].record.multiplier)
+        };
+        for times in 1..4 {
+            while !interval(&mut set, bad).0 {}
+            while interval(&mut set, few).0 {}
+            assert_eq!(interval(&mut set, few), (false, times), "{bad:?}");
+            assert_eq!(interval(&mut set, CallCounts::default()), (false, times), "{bad:?}");
+        }
+        assert_eq!([2, 1, 0, 0].map(|_| interval(&mut set, well).1), [2, 1, 0, 0]);
+        while !interval(&mut set, bad).0 {}
+        while interval(&mut set, few).0 {}
+        let none = Outliers { max_ejection_percent: 0, ..outliers };
+        set[4].counts = bad;
+        (0..2).for_each(|_| drop(none.sweep(at(now + 10), &mut set, || 0.5)));
+        assert_eq!((ejected(&set), set[4].record.multiplier), (vec![], 1), "{bad:?}");
+    }
+}
+
 #[test]
 fn ejected_endpoint_is_not_judged() {
     let mut set = failing([0, 0, 0, 0, 0, 50, 50]);
