@@ -98,6 +98,7 @@ fn heading(config: &str) -> Option<&'static str> {
         "BalanceConfig" | "SlowStartConfig" | "EjectionConfig" | "TierConfig" | "DnsConfig" | "CheckConfig" => {
             "## Balance"
         }
+        "DashboardConfig" => "# The live page",
         "ClientConfig" | "BalancedClientConfig" | "ServerConfig" | "PropagationConfig" => "## Stacks and propagation",
         _ => return None,
     })
@@ -189,6 +190,8 @@ fn every_default_matches_the_code() {
     check_defaults::<ChaosConfig>(&page, "## Chaos", "setting");
     check_defaults::<QuarantineConfig>(&page, "## Quarantine", "setting");
     check_defaults::<FallbackConfig>(&page, "## Fallback", "setting");
+    #[cfg(feature = "dashboard")]
+    check_defaults::<seawall::dashboard::DashboardConfig>(&page, "# The live page", "setting");
 }
 
 #[test]

@@ -11,15 +11,10 @@ use flate2::Compression;
 use flate2::write::GzEncoder;
 use serde_json::{Map, Value};
 
+use super::config::DashboardConfig;
 use super::reading::INTERVAL;
 use crate::ground::sync::{Mutex, lock};
 use crate::ground::time::{self, Instant};
-
-/// How many responses may be in flight at once. A reader that reads nothing holds the memory of its response.
-const MAX_ANSWERS: usize = 128;
-
-/// How many documents may be made at once. Each takes a blocking thread, and most have the same form.
-const MAX_BEING_MADE: usize = 8;
 
 /// Whether the reader may send commands, and whether it accepts gzip.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -61,8 +56,8 @@ pub(super) enum Answer {
 }
 
 impl Documents {
-    pub(super) fn answer(&self, form: Form, now: Instant) -> Answer {
-        if self.answers.load(Ordering::Relaxed) >= MAX_ANSWERS {
+    pub(super) fn answer(&self, form: Form, config: &DashboardConfig, now: Instant) -> Answer {
+        if self.answers.load(Ordering::Relaxed) >= config.max_responses {
             return Answer::TooMany;
         }
         let latest = lock(&self.latest);
@@ -77,7 +72,7 @@ impl Documents {
             }
         }
         drop(latest);
-        Making::begin(&self.being_made).map_or(Answer::TooMany, Answer::ToBeMade)
+        Making::begin(&self.being_made, config.max_documents_in_progress).map_or(Answer::TooMany, Answer::ToBeMade)
     }
 
     /// Makes the document from the data of this second if there is any, or else from `live`. It can take milliseconds.
@@ -152,8 +147,8 @@ pub(super) struct Making(Arc<AtomicUsize>);
 
 impl Making {
     /// `None` if too many documents are being made.
-    fn begin(being_made: &Arc<AtomicUsize>) -> Option<Self> {
-        let one_more = |made| (made < MAX_BEING_MADE).then_some(made + 1);
+    fn begin(being_made: &Arc<AtomicUsize>, max: usize) -> Option<Self> {
+        let one_more = |made| (made < max).then_some(made + 1);
         being_made.fetch_update(Ordering::Relaxed, Ordering::Relaxed, one_more).ok()?;
         Some(Self(Arc::clone(being_made)))
     }
@@ -195,7 +190,7 @@ mod tests {
 
     /// The document, and whether it had to be made.
     fn ask(documents: &Documents, form: Form, n: u32) -> Option<(Bytes, bool)> {
-        match documents.answer(form, time::now()) {
+        match documents.answer(form, &DashboardConfig::default(), time::now()) {
             Answer::Ready(bytes) => Some((bytes, false)),
             Answer::ToBeMade(making) => Some((documents.make(form, making, || live(n)), true)),
             Answer::TooMany => None,
@@ -220,7 +215,9 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn document_read_before_a_change_is_not_kept() {
         let documents = Documents::default();
-        let Answer::ToBeMade(making) = documents.answer(PLAIN, time::now()) else { panic!("there is none") };
+        let Answer::ToBeMade(making) = documents.answer(PLAIN, &DashboardConfig::default(), time::now()) else {
+            panic!("there is none")
+        };
         documents.make(PLAIN, making, || {
             documents.forget();
             live(1)
@@ -235,7 +232,7 @@ mod tests {
         while let Some((answer, _)) = ask(&documents, PLAIN, 1) {
             kept.push(answer);
         }
-        assert_eq!(kept.len(), MAX_ANSWERS);
+        assert_eq!(kept.len(), 128);
         kept.pop();
         assert!(ask(&documents, PLAIN, 1).is_some());
     }
@@ -244,11 +241,11 @@ mod tests {
     fn documents_being_made_are_bounded() {
         let documents = Documents::default();
         let mut waiting = Vec::new();
-        while let Answer::ToBeMade(making) = documents.answer(PLAIN, time::now()) {
+        while let Answer::ToBeMade(making) = documents.answer(PLAIN, &DashboardConfig::default(), time::now()) {
             waiting.push(making);
         }
-        assert_eq!(waiting.len(), MAX_BEING_MADE);
+        assert_eq!(waiting.len(), 8);
         waiting.pop();
-        assert!(matches!(documents.answer(PLAIN, time::now()), Answer::ToBeMade(_)));
+        assert!(matches!(documents.answer(PLAIN, &DashboardConfig::default(), time::now()), Answer::ToBeMade(_)));
     }
 }

@@ -3,7 +3,6 @@ use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
-use std::time::Duration;
 
 use ::http::{Response, StatusCode};
 use bytes::{Buf, BufMut, Bytes, BytesMut};
@@ -12,17 +11,12 @@ use tokio::task::JoinHandle;
 
 use super::answer;
 use super::body::Body;
+use super::config::DashboardConfig;
 use super::control;
 use super::document::Form;
 use super::sampler::Sampler;
 use crate::admission::timer::Timer;
 use crate::ground::time::{self, Instant};
-
-/// The largest body of a command, in bytes.
-const MAX_BODY: usize = 4 * 1024;
-
-/// The timeout for the body to arrive.
-const READ_WITHIN: Duration = Duration::from_secs(5);
 
 /// The response future of the [`Dashboard`](super::Dashboard).
 #[pin_project]
@@ -43,6 +37,7 @@ enum DashboardFutureState<B> {
         #[pin]
         body: B,
         read: BytesMut,
+        max_bytes: usize,
         until: Instant,
         timer: Timer,
         sampler: Arc<Sampler>,
@@ -58,11 +53,16 @@ impl<B> ResponseFuture<B> {
         Self { state: DashboardFutureState::Making { made, form, is_head } }
     }
 
-    pub(super) fn reading(body: B, sampler: Arc<Sampler>) -> Self {
-        let until = time::now() + READ_WITHIN;
-        Self {
-            state: DashboardFutureState::Reading { body, read: BytesMut::new(), until, timer: Timer::new(), sampler },
-        }
+    pub(super) fn reading(body: B, sampler: Arc<Sampler>, config: &DashboardConfig) -> Self {
+        let state = DashboardFutureState::Reading {
+            body,
+            read: BytesMut::new(),
+            max_bytes: config.max_command_bytes,
+            until: time::now() + config.command_timeout,
+            timer: Timer::new(),
+            sampler,
+        };
+        Self { state }
     }
 }
 
@@ -70,7 +70,7 @@ impl<B: http_body::Body> Future for ResponseFuture<B> {
     type Output = Result<Response<Body>, Infallible>;
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        let (mut body, read, until, timer, sampler) = match self.project().state.project() {
+        let (mut body, read, max_bytes, until, timer, sampler) = match self.project().state.project() {
             DashboardFutureStateProj::Answered(response) => {
                 return response.take().map_or(Poll::Pending, |response| Poll::Ready(Ok(response)));
             }
@@ -81,8 +81,8 @@ impl<B: http_body::Body> Future for ResponseFuture<B> {
                 };
                 return Poll::Ready(Ok(if *is_head { answer::head_only(response) } else { response }));
             }
-            DashboardFutureStateProj::Reading { body, read, until, timer, sampler } => {
-                (body, read, *until, timer, sampler)
+            DashboardFutureStateProj::Reading { body, read, max_bytes, until, timer, sampler } => {
+                (body, read, *max_bytes, *until, timer, sampler)
             }
         };
         let fault = loop {
@@ -90,7 +90,7 @@ impl<B: http_body::Body> Future for ResponseFuture<B> {
                 Poll::Ready(Some(Ok(frame))) => {
                     // Trailers are ignored.
                     let Ok(data) = frame.into_data() else { continue };
-                    if data.remaining() > MAX_BODY - read.len() {
+                    if data.remaining() > max_bytes.saturating_sub(read.len()) {
                         break answer::error(StatusCode::PAYLOAD_TOO_LARGE, "the body is too large");
                     }
                     read.put(data);

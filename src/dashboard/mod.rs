@@ -69,7 +69,7 @@
 //! force a breaker open (after a confirmation), let it decide again, or reset it, and to set the limit of a bulkhead or a load shedder.
 //! The check runs again for every command. Each command that is applied is logged as a warning.
 //!
-//! A command is sent as `POST <mount path>/control` with a JSON body of at most 4 KiB, sent within 5 s: `{"name": "payments", "layer":
+//! A command is sent as `POST <mount path>/control` with a JSON body of at most 4 KiB, sent within 5 s by default: `{"name": "payments", "layer":
 //! "circuit_breaker", "command": "force_open"}`, where `command` is a [`Command`](crate::registry::Command): `"force_open"`, `"enforce"`,
 //! `"observe"`, `"disable"`, `"reset"` or `{"set_limit": 16}`. It needs the headers `content-type: application/json` and
 //! `x-seawall-control: 1`, and must not come from another origin, so that no other site can have a browser send it. Responses: 200 with the
@@ -82,10 +82,11 @@
 //! keeps 60 samples of about 200 bytes and one histogram of 1.6 kB. An open page requests about 4 kB per component each second, a tenth
 //! of that over the wire with gzip, and nothing while its tab is hidden. The document is made once a second, on a blocking thread, and
 //! shared by all requests. At most 128 responses are in flight at once; further requests get 503, so that readers that read nothing
-//! hold bounded memory. Time is tokio's, so with a paused clock the last minute follows that clock.
+//! hold bounded memory. A [`DashboardConfig`] changes these limits. Time is tokio's, so with a paused clock the last minute follows that clock.
 
 mod answer;
 mod body;
+mod config;
 mod control;
 mod document;
 mod future;
@@ -97,5 +98,6 @@ mod sampler;
 mod service;
 
 pub use body::Body;
+pub use config::DashboardConfig;
 pub use future::ResponseFuture;
 pub use service::Dashboard;

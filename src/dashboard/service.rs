@@ -11,13 +11,16 @@ use tower::Service;
 
 use super::answer;
 use super::body::Body;
+use super::config::DashboardConfig;
 use super::control;
 use super::document::{Answer, Form};
 use super::future::ResponseFuture;
 use super::host::Hosts;
 use super::sampler::Sampler;
 use crate::admission::registry::Registry;
+use crate::ground::error::InvalidConfig;
 use crate::ground::time;
+use crate::ground::validation::Validate as _;
 
 /// A service that shows every named component live. See the [module](super).
 ///
@@ -28,6 +31,7 @@ pub struct Dashboard {
     authorize: Option<Arc<Authorize>>,
     mounted_at: Arc<str>,
     hosts: Arc<Hosts>,
+    config: DashboardConfig,
 }
 
 type Authorize = dyn Fn(&Parts) -> bool + Send + Sync;
@@ -41,6 +45,7 @@ impl Dashboard {
             authorize: None,
             mounted_at: Arc::from(""),
             hosts: Arc::default(),
+            config: DashboardConfig::default(),
         }
     }
 
@@ -78,6 +83,16 @@ impl Dashboard {
         self
     }
 
+    /// Sets the limits on responses and commands.
+    ///
+    /// # Errors
+    /// If a setting is invalid.
+    pub fn with_config(mut self, config: DashboardConfig) -> Result<Self, InvalidConfig> {
+        config.validate()?;
+        self.config = config;
+        Ok(self)
+    }
+
     /// Sets the path of the page, for a router that passes on the whole path, such as axum's `route_service`. It is not needed with a
     /// router that strips the prefix, such as `nest_service`.
     #[must_use]
@@ -93,7 +108,7 @@ impl Dashboard {
     fn live<B>(&self, parts: &Parts) -> ResponseFuture<B> {
         let form = Form { controls: self.is_controlled_by(parts), gzip: takes_gzip(parts) };
         let answered = |response| ResponseFuture::answered(fit(parts, response));
-        match self.sampler.documents().answer(form, time::now()) {
+        match self.sampler.documents().answer(form, &self.config, time::now()) {
             Answer::Ready(document) => answered(answer::document(document, form.gzip)),
             Answer::TooMany => answered(answer::too_many()),
             Answer::ToBeMade(making) => {
@@ -123,7 +138,7 @@ impl Dashboard {
             "/live" => self.live(&parts),
             "/control" if self.authorize.is_some() => match self.fault(&parts) {
                 Some(fault) => ResponseFuture::answered(fault),
-                None => ResponseFuture::reading(body, Arc::clone(&self.sampler)),
+                None => ResponseFuture::reading(body, Arc::clone(&self.sampler), &self.config),
             },
             _ => answered(answer::error(StatusCode::NOT_FOUND, "there is nothing here")),
         }

@@ -12,7 +12,8 @@ use http::{Request, StatusCode};
 use http_body::Frame;
 use http_body_util::{BodyExt, Full, StreamBody};
 use seawall::circuit_breaker::State;
-use seawall::dashboard::Dashboard;
+use seawall::dashboard::{Dashboard, DashboardConfig};
+use seawall::registry::Registry;
 use serde_json::Value;
 use tower::ServiceExt;
 
@@ -165,6 +166,55 @@ async fn cross_site_commands_are_refused() {
     let mut twice = with(&[("sec-fetch-site", "same-origin")]);
     twice.headers_mut().append("sec-fetch-site", "cross-site".parse().unwrap());
     assert_eq!(status(&dashboard, twice).await, 403);
+}
+
+#[tokio::test(start_paused = true)]
+async fn configured_limits_hold() {
+    let (dashboard, _payments) = open_to_all();
+    let timeout = Duration::from_millis(100);
+    let config =
+        DashboardConfig { max_responses: 1, max_command_bytes: 10, command_timeout: timeout, ..Default::default() };
+    let dashboard = dashboard.with_config(config).unwrap();
+    assert_eq!(status(&dashboard, command("12345678901")).await, 413);
+    assert_eq!(status(&dashboard, command("1234567890")).await, 400);
+
+    let begun = tokio::time::Instant::now();
+    let silent = futures::stream::pending::<Result<Frame<Bytes>, Infallible>>();
+    let response = dashboard.clone().oneshot(command("").map(|_| StreamBody::new(silent))).await.unwrap();
+    assert_eq!(response.status(), StatusCode::REQUEST_TIMEOUT);
+    assert!(begun.elapsed() <= timeout + Duration::from_millis(10), "{:?}", begun.elapsed());
+
+    let live = || Request::get("/live").header("host", "localhost").body(Full::new(Bytes::new())).unwrap();
+    let unread = dashboard.clone().oneshot(live()).await.unwrap();
+    assert_eq!(unread.status(), StatusCode::OK);
+    assert_eq!(status(&dashboard, live()).await, 503);
+    drop(unread);
+    assert_eq!(status(&dashboard, live()).await, 200);
+}
+
+#[test]
+fn limits_are_read_from_files_and_validated() {
+    let read: DashboardConfig = serde_json::from_str(r#"{"max_responses": 2, "command_timeout": "1s"}"#).unwrap();
+    let expected =
+        DashboardConfig { max_responses: 2, command_timeout: Duration::from_secs(1), ..DashboardConfig::default() };
+    assert_eq!(read, expected);
+    let zeros = DashboardConfig {
+        max_responses: 0,
+        max_documents_in_progress: 0,
+        max_command_bytes: 0,
+        command_timeout: Duration::ZERO,
+    };
+    let invalid = Dashboard::new(Registry::new()).with_config(zeros).unwrap_err();
+    let faults: Vec<_> = invalid.faults().iter().map(ToString::to_string).collect();
+    assert_eq!(
+        faults,
+        [
+            "max_responses: must be at least 1",
+            "max_documents_in_progress: must be at least 1",
+            "max_command_bytes: must be at least 1",
+            "command_timeout: must be more than zero",
+        ]
+    );
 }
 
 /// A body that must never be polled.
