@@ -220,13 +220,13 @@ type HttpCallee = tower::util::ServiceFn<
     fn(http::Request<()>) -> Ready<Result<http::Response<http_body_util::Full<bytes::Bytes>>, BoxError>>,
 >;
 
-/// The body with its call. The slot is reused.
+/// The slot, and the body in it.
 #[cfg(feature = "http")]
 #[test]
-fn held_body_allocates_once() {
+fn held_body_allocates_twice() {
     let bulkhead = BulkheadLayer::http(BulkheadConfig::default()).unwrap();
-    assert_eq!(allocations_of_bodies(bulkhead), 1000);
-    assert_eq!(allocations_of_bodies(DeadlineLayer::http(Duration::from_secs(1)).unwrap()), 1000);
+    assert_eq!(allocations_of_bodies(bulkhead), 2000);
+    assert_eq!(allocations_of_bodies(DeadlineLayer::http(Duration::from_secs(1)).unwrap()), 2000);
 }
 
 /// An outer layer allocates its call, unless it only bounds the body.
@@ -235,16 +235,16 @@ fn held_body_allocates_once() {
 fn joining_layer_allocates_once() {
     let breaker = || CircuitBreakerLayer::http(CircuitBreakerConfig::default()).unwrap();
     let two = ServiceBuilder::new().layer(BulkheadLayer::http(BulkheadConfig::default()).unwrap()).layer(breaker());
-    assert_eq!(allocations_of_bodies(two), 2000);
+    assert_eq!(allocations_of_bodies(two), 3000);
     let bounded = ServiceBuilder::new().layer(DeadlineLayer::http(Duration::from_secs(1)).unwrap()).layer(breaker());
-    assert_eq!(allocations_of_bodies(bounded), 1000);
+    assert_eq!(allocations_of_bodies(bounded), 2000);
 }
 
-/// A body allocates what is kept for it: the response body with its calls, and the request body, so that a retry can
+/// A body allocates what is kept for it: a slot for the response body, and the request body, so that a retry can
 /// replay it.
 #[cfg(feature = "http")]
 #[test]
-fn http_call_with_bodies_allocates_at_most_eight_times() {
+fn http_call_with_bodies_allocates_at_most_nine_times() {
     use bytes::Bytes;
     use http::{Request, Response};
     use http_body::Body;
@@ -273,7 +273,7 @@ fn http_call_with_bodies_allocates_at_most_eight_times() {
     }
     let calls = 1000;
     let allocations = allocation_counter::measure(|| (0..calls).for_each(|_| make_a_call())).count_total;
-    assert!(allocations <= 8 * calls, "{allocations} allocations for {calls} calls");
+    assert!(allocations <= 9 * calls, "{allocations} allocations for {calls} calls");
 }
 
 fn deadline() -> DeadlineLayer {

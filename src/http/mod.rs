@@ -67,8 +67,8 @@
 //! The dependency is judged only for the time during which a reader waited for it.
 //!
 //! The layers of a stack share the lock of one [`HeldBody`] and its entry in the schedule of cuts. A response with a
-//! body costs one allocation, and one more for each outer bulkhead or circuit breaker. In the [client
-//! stack](crate::stack::client) these are two of the eight allocations of a call with bodies. The others keep the
+//! body costs two allocations, and one more for each outer bulkhead or circuit breaker. In the [client
+//! stack](crate::stack::client) these are three of the nine allocations of a call with bodies. The others keep the
 //! request for a retry and write its headers.
 //!
 //! # Clients that do not read

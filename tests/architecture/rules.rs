@@ -30,12 +30,11 @@ pub(crate) const NO_LAYERS: [&str; 2] = ["core", "call"];
 pub(crate) const VAGUE_NAMES: [&str; 9] =
     ["common", "helper", "helpers", "misc", "prelude", "shared", "types", "util", "utils"];
 
-/// The files with thread-locals, and how many each has: the scope of a call, the way by which layers find a held body, the pools
-/// of sleeps, wakers and slots of held bodies, and in debug builds the number of locks that are held.
-const THREAD_LOCALS: [(&str, usize); 5] = [
+/// The files with thread-locals, and how many each has: the scope of a call, the way by which layers find a held body, the pool of
+/// sleeps and wakers, and in debug builds the number of locks that are held.
+const THREAD_LOCALS: [(&str, usize); 4] = [
     ("src/ground/scope/mod.rs", 1),
     ("src/http/held_body/joining.rs", 1),
-    ("src/http/held_body/unused_slots.rs", 1),
     ("src/admission/pooled/mod.rs", 1),
     ("src/ground/sync.rs", 1),
 ];

@@ -1,12 +1,11 @@
 use std::any::Any;
 use std::fmt;
-use std::marker::PhantomData;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
-use pin_project::pin_project;
+use pin_project::{pin_project, pinned_drop};
 use tower::BoxError;
 
 use super::call::Call;
@@ -45,17 +44,17 @@ use crate::http::ByStatus;
 /// to each layer. The guards are settled from the inside to the outside, after the body has been dropped. The first
 /// bound that is reached ends the body for all layers, and the refusal names the layer that set that bound.
 ///
-/// **Cost:** an empty body costs nothing. Any other body costs one allocation, an entry in the reaper's schedule, two
+/// **Cost:** an empty body costs nothing. Any other body costs two allocations, an entry in the reaper's schedule, two
 /// short locks for each frame and each query (`is_end_stream`, `size_hint`), and one more for a frame that was waited
-/// for. Each thread keeps up to 256 small slots for its next bodies; a body beyond them costs a second allocation. Each
-/// layer that joins costs one more small allocation, except a deadline, which costs none. Frames cost no allocation. No lock is held while the inner body or a waker runs. A layer does not join a body that foreign code has
+/// for. Each layer that joins costs one more small allocation, except a deadline, which costs none. Frames cost no
+/// allocation. No lock is held while the inner body or a waker runs. A layer does not join a body that foreign code has
 /// wrapped, that a reader is waiting for already, that is handed out at another pace, or that four layers hold. It then
 /// wraps the body in a slot of its own, at the full cost.
 ///
 /// # Panics
 /// A body panics, as tokio's timers do, if it has to wait outside a tokio runtime and was not made in one either.
 /// Nothing could end its wait.
-#[pin_project]
+#[pin_project(PinnedDrop)]
 pub struct HeldBody<B, G, J = ByStatus>
 where
     B: Body<Data = Bytes> + Send + 'static,
@@ -75,7 +74,7 @@ enum Kind<B, G: Guard, J: Judge> {
         body: Option<B>,
         inner: Option<Asked>,
     },
-    Held(Holding, PhantomData<fn(G, J)>),
+    Held(Holding<B, G, J>),
 }
 
 impl<B, G, J> HeldBody<B, G, J>
@@ -96,13 +95,13 @@ where
     }
 
     pub(super) fn new(body: B, call: Call<G, J>, now: Instant) -> Self {
-        Self { kind: Kind::Held(Holding::new(body, call, now), PhantomData) }
+        Self { kind: Kind::Held(Holding::new(body, call, now)) }
     }
 
     /// The slot that outer layers can join, if there is one.
     pub(super) fn joinable(&mut self) -> Option<&mut dyn Joinable> {
         match &mut self.kind {
-            Kind::Held(holding, _) => Some(holding),
+            Kind::Held(holding) => Some(holding),
             Kind::Passed { body: Some(body), inner: Some(inner) } => inner.find(body),
             Kind::Passed { .. } => None,
         }
@@ -112,7 +111,7 @@ where
     pub(crate) fn passed(mut self) -> Result<B, Self> {
         let passed = match &mut self.kind {
             Kind::Passed { body, .. } => body.take(),
-            Kind::Held(..) => None,
+            Kind::Held(_) => None,
         };
         passed.ok_or(self)
     }
@@ -157,14 +156,14 @@ where
             KindProj::Passed { body, .. } => {
                 body.as_pin_mut().map_or(Poll::Ready(None), |body| body.poll_frame(cx).map_err(Into::into))
             }
-            KindProj::Held(holding, _) => holding.poll_frame(cx),
+            KindProj::Held(holding) => holding.poll_frame(cx),
         }
     }
 
     fn is_end_stream(&self) -> bool {
         let is_over = match &self.kind {
             Kind::Passed { body, .. } => body.as_ref().is_none_or(B::is_end_stream),
-            Kind::Held(holding, _) => holding.is_end_stream(),
+            Kind::Held(holding) => holding.is_end_stream(),
         };
         joining::asked(joinable::<B, G, J>);
         is_over
@@ -173,7 +172,22 @@ where
     fn size_hint(&self) -> SizeHint {
         match &self.kind {
             Kind::Passed { body, .. } => body.as_ref().map_or_else(|| SizeHint::with_exact(0), B::size_hint),
-            Kind::Held(holding, _) => holding.size_hint(),
+            Kind::Held(holding) => holding.size_hint(),
+        }
+    }
+}
+
+#[pinned_drop]
+impl<B, G, J> PinnedDrop for HeldBody<B, G, J>
+where
+    B: Body<Data = Bytes> + Send + 'static,
+    B::Error: Into<BoxError>,
+    G: Guard,
+    J: Judge,
+{
+    fn drop(self: Pin<&mut Self>) {
+        if let KindProj::Held(holding) = self.project().kind.project() {
+            holding.release();
         }
     }
 }
@@ -188,7 +202,7 @@ where
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let settled = match &self.kind {
             Kind::Passed { inner, .. } => inner.is_none(),
-            Kind::Held(holding, _) => holding.is_settled(),
+            Kind::Held(holding) => holding.is_settled(),
         };
         f.debug_struct("HeldBody").field("settled", &settled).finish_non_exhaustive()
     }

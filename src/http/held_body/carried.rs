@@ -20,44 +20,10 @@ use crate::ground::verdict::Guard;
 /// tens of milliseconds. A body with less time than this never counts as parked: it could not have been kept for long.
 const PUT_ASIDE: Duration = Duration::from_millis(100);
 
-/// A body with the calls that go on in it, whatever its type: one type of slot serves all bodies.
-pub(super) trait AnyCarriedBody: Send {
-    /// Polls the body, and ends the calls with its last frame.
-    fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BoxError>>>;
-
-    fn is_end_stream(&self) -> bool;
-
-    fn size_hint(&self) -> SizeHint;
-
-    fn is_settled(&self) -> bool;
-
-    /// Since when a reader has been waiting for the dependency.
-    fn waiting_since(&self) -> Option<Instant>;
-
-    /// Whether the body was put aside by `now`: it has not been polled in the second half of the time since its head,
-    /// nor in the last [`PUT_ASIDE`]. A reader between two polls polls again after a while, however busy it is. A
-    /// forgotten response has usually not been polled since its head.
-    fn is_parked(&self, now: Instant) -> bool;
-
-    /// How long ago the head of the response came.
-    fn age(&self, now: Instant) -> Duration;
-
-    fn layers(&self) -> &Layers;
-
-    /// See [`Layers::join`].
-    fn join(self: Pin<&mut Self>, outer: Outer) -> Option<Outer>;
-
-    /// Ends a reader's wait at the time when something came. From then on, until its next poll, the time is the
-    /// reader's own.
-    fn came(self: Pin<&mut Self>, at: Option<Instant>);
-
-    /// Cuts the body at a layer's bound. It is the dependency's fault if a reader was waiting.
-    fn cut(self: Pin<&mut Self>, now: Instant, reached: Reached, rejected: &Rejected);
-}
-
-/// The body that one layer holds, and to which others have added their calls.
+/// A body with the calls that go on in it.
 #[pin_project(PinnedDrop)]
-pub(super) struct CarriedBody<B, G: Guard, J: Judge> {
+#[derive(Debug)]
+pub(super) struct Carried<B, G: Guard, J: Judge> {
     /// Dropped before the calls are settled: otherwise the next call could get the permit while the connection is still
     /// in use.
     #[pin]
@@ -65,8 +31,7 @@ pub(super) struct CarriedBody<B, G: Guard, J: Judge> {
     /// The call of the innermost layer. `None` once the calls are settled.
     call: Option<Call<G, J>>,
     layers: Layers,
-    /// When the head of the response came.
-    since: Instant,
+    /// Since when a reader has been waiting for the dependency.
     waiting_since: Option<Instant>,
     /// Since when the reader has not been waiting: since its last poll, or since something came for it after that.
     turn_since: Instant,
@@ -74,10 +39,75 @@ pub(super) struct CarriedBody<B, G: Guard, J: Judge> {
     ended: Option<(Instant, Instant)>,
 }
 
-impl<B, G: Guard, J: Judge> CarriedBody<B, G, J> {
+impl<B, G: Guard, J: Judge> Carried<B, G, J> {
     pub(super) fn new(body: B, call: Call<G, J>, now: Instant) -> Self {
         let (body, layers) = (Some(Paced::new(body, call.expiry.pace)), Layers::new(call.expiry));
-        Self { body, call: Some(call), layers, since: now, waiting_since: None, turn_since: now, ended: None }
+        Self { body, call: Some(call), layers, waiting_since: None, turn_since: now, ended: None }
+    }
+
+    pub(super) fn is_settled(&self) -> bool {
+        self.call.is_none()
+    }
+
+    pub(super) fn waiting_since(&self) -> Option<Instant> {
+        self.waiting_since
+    }
+
+    /// Whether the body was put aside by `now`, `age` after its head: it has not been polled in the second half of that
+    /// time, nor in the last [`PUT_ASIDE`]. A reader between two polls polls again after a while, however busy it is. A
+    /// forgotten response has usually not been polled since its head.
+    pub(super) fn is_parked(&self, now: Instant, age: Duration) -> bool {
+        self.waiting_since.is_none() && now.since(self.turn_since) >= PUT_ASIDE.max(age / 2)
+    }
+
+    pub(super) fn layers(&self) -> &Layers {
+        &self.layers
+    }
+
+    /// See [`Layers::join`].
+    pub(super) fn join(self: Pin<&mut Self>, outer: Outer) -> Option<Outer> {
+        self.project().layers.join(outer)
+    }
+
+    /// Ends a reader's wait at the time when something came. From then on, until its next poll, the time is the
+    /// reader's own.
+    pub(super) fn came(self: Pin<&mut Self>, at: Option<Instant>) {
+        let this = self.project();
+        let (Some(since), Some(at)) = (*this.waiting_since, at) else { return };
+        *this.waiting_since = None;
+        *this.turn_since = at;
+        *this.ended = Some((since, at));
+        waited(this.call.as_mut(), this.layers, at.since(since));
+    }
+
+    /// Cuts the body at a layer's bound. It is the dependency's fault if a reader was waiting.
+    pub(super) fn cut(self: Pin<&mut Self>, now: Instant, reached: Reached, rejected: &Rejected) {
+        let mut this = self.project();
+        // Taken first, so that its guard is dropped even if the body panics.
+        let call = this.call.take();
+        let for_slowness = rejected.reason() == Reason::IdleTimeout;
+        if for_slowness {
+            scope::cutting_idle(|| this.body.set(None));
+        } else {
+            this.body.set(None);
+        }
+        let Some(mut call) = call else { return };
+        let waiting_since = this.waiting_since.take();
+        if let Some(since) = waiting_since {
+            waited(Some(&mut call), this.layers, now.since(since));
+        }
+        let waits = waiting_since.is_some();
+        let end = |layer: usize| {
+            if layer < reached.layer {
+                End::Dropped { now, waits, for_slowness }
+            } else if layer == reached.layer {
+                End::Cut { reason: rejected.reason(), waits }
+            } else {
+                End::CutFurtherIn(rejected.verdict())
+            }
+        };
+        call.end(end(0));
+        this.layers.end(None, end);
     }
 }
 
@@ -88,14 +118,17 @@ fn waited<G: Guard, J: Judge>(call: Option<&mut Call<G, J>>, layers: &mut Layers
     }
 }
 
-impl<B, G, J> AnyCarriedBody for CarriedBody<B, G, J>
+impl<B, G, J> Carried<B, G, J>
 where
-    B: Body<Data = Bytes> + Send,
+    B: Body<Data = Bytes>,
     B::Error: Into<BoxError>,
     G: Guard,
     J: Judge,
 {
-    fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
+    pub(super) fn poll_frame(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
         let mut this = self.project();
         let Some(mut body) = this.body.as_mut().as_pin_mut() else { return Poll::Ready(None) };
         let Poll::Ready(frame) = body.as_mut().poll_frame(cx) else {
@@ -133,79 +166,17 @@ where
         Poll::Ready(frame)
     }
 
-    fn is_end_stream(&self) -> bool {
+    pub(super) fn is_end_stream(&self) -> bool {
         self.body.as_ref().is_none_or(Paced::is_end_stream)
     }
 
-    fn size_hint(&self) -> SizeHint {
+    pub(super) fn size_hint(&self) -> SizeHint {
         self.body.as_ref().map_or_else(|| SizeHint::with_exact(0), Paced::size_hint)
-    }
-
-    fn is_settled(&self) -> bool {
-        self.call.is_none()
-    }
-
-    fn waiting_since(&self) -> Option<Instant> {
-        self.waiting_since
-    }
-
-    fn is_parked(&self, now: Instant) -> bool {
-        self.waiting_since.is_none() && now.since(self.turn_since) >= PUT_ASIDE.max(self.age(now) / 2)
-    }
-
-    fn age(&self, now: Instant) -> Duration {
-        now.since(self.since)
-    }
-
-    fn layers(&self) -> &Layers {
-        &self.layers
-    }
-
-    fn join(self: Pin<&mut Self>, outer: Outer) -> Option<Outer> {
-        self.project().layers.join(outer)
-    }
-
-    fn came(self: Pin<&mut Self>, at: Option<Instant>) {
-        let this = self.project();
-        let (Some(since), Some(at)) = (*this.waiting_since, at) else { return };
-        *this.waiting_since = None;
-        *this.turn_since = at;
-        *this.ended = Some((since, at));
-        waited(this.call.as_mut(), this.layers, at.since(since));
-    }
-
-    fn cut(self: Pin<&mut Self>, now: Instant, reached: Reached, rejected: &Rejected) {
-        let mut this = self.project();
-        // Taken first, so that its guard is dropped even if the body panics.
-        let call = this.call.take();
-        let for_slowness = rejected.reason() == Reason::IdleTimeout;
-        if for_slowness {
-            scope::cutting_idle(|| this.body.set(None));
-        } else {
-            this.body.set(None);
-        }
-        let Some(mut call) = call else { return };
-        let waiting_since = this.waiting_since.take();
-        if let Some(since) = waiting_since {
-            waited(Some(&mut call), this.layers, now.since(since));
-        }
-        let waits = waiting_since.is_some();
-        let end = |layer: usize| {
-            if layer < reached.layer {
-                End::Dropped { now, waits, for_slowness }
-            } else if layer == reached.layer {
-                End::Cut { reason: rejected.reason(), waits }
-            } else {
-                End::CutFurtherIn(rejected.verdict())
-            }
-        };
-        call.end(end(0));
-        this.layers.end(None, end);
     }
 }
 
 #[pinned_drop]
-impl<B, G: Guard, J: Judge> PinnedDrop for CarriedBody<B, G, J> {
+impl<B, G: Guard, J: Judge> PinnedDrop for Carried<B, G, J> {
     fn drop(self: Pin<&mut Self>) {
         let mut this = self.project();
         let for_slowness = scope::is_cutting_idle();

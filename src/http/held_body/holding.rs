@@ -7,12 +7,11 @@ use tokio::runtime::Handle;
 use tower::BoxError;
 
 use super::call::Call;
-use super::carried::CarriedBody;
+use super::carried::Carried;
 use super::joining::Joinable;
 use super::judge::Judge;
 use super::layers::{Outer, first_look};
 use super::slot::Slot;
-use super::unused_slots;
 use crate::admission::reaper::{self, Parked as _, WatchGuard};
 use crate::ground::scope::{self, Context};
 use crate::ground::time::{self, Instant};
@@ -22,12 +21,10 @@ use crate::ground::verdict::{Expiry, Guard};
 const LOOKS_AFTER: u8 = 8;
 
 /// The owner's part of a body. The body itself is in a slot.
-pub(super) struct Holding {
-    slot: Arc<Slot>,
+pub(super) struct Holding<B, G: Guard, J: Judge> {
+    slot: Arc<Slot<B, G, J>>,
     /// The entry in the reaper's schedule. `None` if there is no reaper, or nothing left to cut.
     entry: Option<WatchGuard>,
-    /// When the head of the response came.
-    since: Instant,
     /// When the reaper must check the body for the first time.
     due: Instant,
     settled: bool,
@@ -40,22 +37,22 @@ pub(super) struct Holding {
     context: Context,
 }
 
-impl Holding {
-    pub(super) fn new<B, G, J>(body: B, call: Call<G, J>, now: Instant) -> Self
-    where
-        B: Body<Data = Bytes> + Send + 'static,
-        B::Error: Into<BoxError>,
-        G: Guard,
-        J: Judge,
-    {
+impl<B, G, J> Holding<B, G, J>
+where
+    B: Body<Data = Bytes> + Send + 'static,
+    B::Error: Into<BoxError>,
+    G: Guard,
+    J: Judge,
+{
+    pub(super) fn new(body: B, call: Call<G, J>, now: Instant) -> Self {
         let expiry = call.expiry;
         let inherited = scope::current();
         let deadline = inherited.deadline.map(|_| expiry.at);
         let context = inherited.with_deadline(deadline).with_end(None, false).with_enforced(deadline.is_some());
         let due = first_look(&expiry, now);
-        let slot = unused_slots::take(Box::pin(CarriedBody::new(body, call, now)));
+        let slot = Arc::new(Slot::new(Carried::new(body, call, now), now));
         let entry = reaper::watch(Arc::clone(&slot) as _, due);
-        Self { slot, entry, since: now, due, settled: false, reader_runtime_entry: None, in_a_row: 0, context }
+        Self { slot, entry, due, settled: false, reader_runtime_entry: None, in_a_row: 0, context }
     }
 
     pub(super) fn poll_frame(&mut self, cx: &mut task::Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
@@ -112,22 +109,25 @@ impl Holding {
     pub(super) fn size_hint(&self) -> SizeHint {
         if self.settled { SizeHint::with_exact(0) } else { self.slot.size_hint() }
     }
-}
 
-/// Its owner is gone, and so is the body.
-impl Drop for Holding {
-    fn drop(&mut self) {
+    /// Drops the body, because its owner is gone.
+    pub(super) fn release(&mut self) {
         self.slot.clear();
-        unused_slots::give_back(&self.slot);
     }
 }
 
-impl Joinable for Holding {
+impl<B, G, J> Joinable for Holding<B, G, J>
+where
+    B: Body<Data = Bytes> + Send + 'static,
+    B::Error: Into<BoxError>,
+    G: Guard,
+    J: Judge,
+{
     fn admits(&mut self, expiry: &Expiry, now: Instant) -> bool {
         if self.settled || !self.slot.admits(expiry) {
             return false;
         }
-        let due = first_look(expiry, self.since);
+        let due = first_look(expiry, self.slot.since());
         // After its first check, the reaper returns according to the bounds of that time, which may be too late for the
         // new layer.
         let comes_in_time = self.due <= due && now < self.due;

@@ -9,7 +9,7 @@ use http_body::{Body, Frame};
 use tower::BoxError;
 
 use super::call::Call;
-use super::carried::CarriedBody;
+use super::carried::Carried;
 use super::layers::Outer;
 use super::slot::Slot;
 use crate::admission::reaper::{Parked, Visit};
@@ -69,13 +69,13 @@ impl Wake for Flag {
 
 const DUE: Instant = Instant::from_nanos(1 << 62);
 
-fn slot() -> (Arc<Slot>, Count, Count) {
+fn slot() -> (Arc<Slot<Stalled, Recorder, ByStatus>>, Count, Count) {
     let (guards, bodies) = (Count::default(), Count::default());
     let expiry = Expiry::new(LayerId::nameless(LayerKind::Deadline), DUE, Reason::DeadlineExceeded);
     let guard = Recorder(Arc::clone(&guards), expiry);
     let call = Call { guard, judge: ByStatus::default(), head: Verdict::Success, decided: true, lasts: false, expiry };
     let since = DUE.minus(Duration::from_secs(1));
-    let slot = Slot::new(Box::pin(CarriedBody::new(Stalled(Arc::clone(&bodies)), call, since)));
+    let slot = Slot::new(Carried::new(Stalled(Arc::clone(&bodies)), call, since), since);
     (Arc::new(slot), guards, bodies)
 }
 

@@ -7,17 +7,16 @@
 //! One body has one slot and one entry in the reaper's schedule, however many layers hold it: see [`joining`].
 //!
 //! # Allocations
-//! A held body allocates once, and once more for each outer layer that has something to settle:
+//! A held body allocates twice, and once more for each outer layer that has something to settle:
 //!
-//! - the body with the innermost call, a pinned box. Whichever side uses the body moves it out of the slot's mutex, because no lock may
-//!   be held while a body runs, and a body that was polled must not move in memory;
+//! - the slot, an `Arc` that the reader's side, the reaper's schedule and the wakers of the inner body share;
+//! - the body with the innermost call, a pinned box. It cannot be a part of the slot: whichever side uses the body moves it out of the
+//!   slot's mutex, because no lock may be held while a body runs, and a body that was polled must not move in memory. In place it would
+//!   need `unsafe`, which this crate forbids;
 //! - the call of an outer layer, a box, because a slot cannot name the types of layers that join it. A layer that only bounds the body (a
 //!   deadline) has none.
 //!
-//! The slot is an `Arc` that the reader's side, the reaper's schedule and the wakers of the inner body share. Its type does not depend on
-//! the body, so a thread [reuses](unused_slots) the slots of earlier bodies.
-//!
-//! An entry in the reaper's schedule, a frame and a query allocate nothing. `held_body_allocates_once` and
+//! An entry in the reaper's schedule, a frame and a query allocate nothing. `held_body_allocates_twice` and
 //! `joining_layer_allocates_once` hold the numbers.
 //!
 //! The models in `loom_tests` check that a body is released exactly once, whether its owner or the reaper comes first.
@@ -38,7 +37,6 @@ mod pace;
 mod slot;
 #[cfg(all(test, not(seawall_loom)))]
 mod tests;
-mod unused_slots;
 
 use ::http::Response;
 use bytes::Bytes;

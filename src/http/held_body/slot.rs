@@ -4,11 +4,12 @@ use std::sync::Arc;
 use std::task::{Context, Poll, Wake, Waker};
 
 use bytes::Bytes;
-use http_body::{Frame, SizeHint};
+use http_body::{Body, Frame, SizeHint};
 use tower::BoxError;
 
 use super::call::End;
-use super::carried::AnyCarriedBody;
+use super::carried::Carried;
+use super::judge::Judge;
 use super::layers::{Outer, Reached};
 use crate::admission::reaper::{self, Parked, Visit};
 use crate::ground::error::Rejected;
@@ -16,7 +17,7 @@ use crate::ground::scope;
 use crate::ground::sync::atomic::{AtomicU64, Ordering};
 use crate::ground::sync::{Mutex, foreign, lock};
 use crate::ground::time::{self, Instant};
-use crate::ground::verdict::Expiry;
+use crate::ground::verdict::{Expiry, Guard};
 use crate::layers::core::observed;
 use crate::telemetry;
 
@@ -24,18 +25,20 @@ use crate::telemetry;
 ///
 /// Whichever takes the body out has it alone: to poll it, to query it, or to cut it. Afterwards it puts the body back
 /// or drops it. So the lock is held only to move the body, and no foreign code runs under it.
-pub(super) struct Slot {
-    state: Mutex<SlotState>,
+pub(super) struct Slot<B, G: Guard, J: Judge> {
+    state: Mutex<SlotState<B, G, J>>,
     /// When something came for a waiting reader, in nanoseconds; 0 until then. From that time on the reader is not
     /// waiting for the dependency, even if it is busy elsewhere.
     came_at: AtomicU64,
+    /// When the head of the response came.
+    since: Instant,
 }
 
-type PinnedBody = Pin<Box<dyn AnyCarriedBody>>;
+type PinnedBody<B, G, J> = Pin<Box<Carried<B, G, J>>>;
 
-enum SlotState {
+enum SlotState<B, G: Guard, J: Judge> {
     /// `waker` is that of the last poll, unless it has been woken since => Taken | Cut | Over
-    Kept { carried: PinnedBody, waker: Option<Waker> },
+    Kept { carried: PinnedBody<B, G, J>, waker: Option<Waker> },
     /// Its owner is polling or querying it => Kept | Cut | Over. `visited` is when the reaper came meanwhile: a body
     /// that is polled all the time would otherwise never be cut.
     Taken { waker: Option<Waker>, visited: Option<Instant> },
@@ -50,15 +53,28 @@ type Polled = Poll<Option<Result<Frame<Bytes>, BoxError>>>;
 /// Whether the call's resources have been released.
 type Settled = bool;
 
-impl Slot {
+impl<B, G: Guard, J: Judge> Slot<B, G, J> {
     /// Drop the previous state without holding the lock.
     #[must_use]
-    fn replace(&self, state: SlotState) -> SlotState {
+    fn replace(&self, state: SlotState<B, G, J>) -> SlotState<B, G, J> {
         std::mem::replace(&mut *lock(&self.state), state)
     }
+}
 
-    pub(super) fn new(carried: PinnedBody) -> Self {
-        Self { state: Mutex::new(SlotState::Kept { carried, waker: None }), came_at: AtomicU64::new(0) }
+impl<B, G, J> Slot<B, G, J>
+where
+    B: Body<Data = Bytes> + Send + 'static,
+    B::Error: Into<BoxError>,
+    G: Guard,
+    J: Judge,
+{
+    pub(super) fn new(carried: Carried<B, G, J>, since: Instant) -> Self {
+        let state = SlotState::Kept { carried: Box::pin(carried), waker: None };
+        Self { state: Mutex::new(state), came_at: AtomicU64::new(0), since }
+    }
+
+    pub(super) fn since(&self) -> Instant {
+        self.since
     }
 
     /// Whether an outer layer may join. While a reader waits, its wait belongs to the layers that are there already.
@@ -138,7 +154,7 @@ impl Slot {
 
     /// Puts the body back after its owner has used it. Returns it instead if its time is over and there is a frame to
     /// hand on. In that case no reader is waiting, and the caller must cut the body.
-    fn put_back(&self, carried: PinnedBody, hands_on: bool) -> Option<PinnedBody> {
+    fn put_back(&self, carried: PinnedBody<B, G, J>, hands_on: bool) -> Option<PinnedBody<B, G, J>> {
         let mut state = lock(&self.state);
         match &mut *state {
             SlotState::Taken { waker, visited }
@@ -153,10 +169,11 @@ impl Slot {
         }
     }
 
-    fn cut(&self, mut carried: PinnedBody, reached: Reached, rejected: &Rejected, now: Instant) {
+    fn cut(&self, mut carried: PinnedBody<B, G, J>, reached: Reached, rejected: &Rejected, now: Instant) {
         carried.as_mut().came(self.came());
         foreign(|| {
-            telemetry::body_cut(rejected, carried.is_parked(now), carried.age(now));
+            let age = now.since(self.since);
+            telemetry::body_cut(rejected, carried.is_parked(now, age), age);
             observed::request_publication();
             carried.as_mut().cut(now, reached, rejected);
         });
@@ -182,7 +199,7 @@ impl Slot {
     }
 
     /// Queries the body, unlocked. The answer is `over` if the body has ended, and `unknown` if it is taken or cut.
-    fn ask<T>(&self, question: impl FnOnce(&dyn AnyCarriedBody) -> T, over: T, unknown: T) -> T {
+    fn ask<T>(&self, question: impl FnOnce(&Carried<B, G, J>) -> T, over: T, unknown: T) -> T {
         let carried = {
             let mut state = lock(&self.state);
             match std::mem::replace(&mut *state, SlotState::Over) {
@@ -198,7 +215,7 @@ impl Slot {
             }
         };
         let unwinding = Unwinding(self);
-        let answer = foreign(|| question(&*carried));
+        let answer = foreign(|| question(&carried));
         std::mem::forget(unwinding);
         // If the body is due by now, the reaper visits it again.
         let left = self.put_back(carried, false);
@@ -208,16 +225,22 @@ impl Slot {
 }
 
 /// Empties the slot if the body panics: nothing is left to poll or to cut.
-struct Unwinding<'a>(&'a Slot);
+struct Unwinding<'a, B, G: Guard, J: Judge>(&'a Slot<B, G, J>);
 
-impl Drop for Unwinding<'_> {
+impl<B, G: Guard, J: Judge> Drop for Unwinding<'_, B, G, J> {
     fn drop(&mut self) {
         let before = self.0.replace(SlotState::Over);
         foreign(|| drop(before));
     }
 }
 
-impl Parked for Slot {
+impl<B, G, J> Parked for Slot<B, G, J>
+where
+    B: Body<Data = Bytes> + Send + 'static,
+    B::Error: Into<BoxError>,
+    G: Guard,
+    J: Judge,
+{
     fn visit(&self, now: Instant) -> Visit {
         // The refusal is built without the lock. So the body is checked again afterwards: a layer may have joined, or
         // the reader may have polled.
@@ -263,7 +286,13 @@ impl Parked for Slot {
 }
 
 /// Called when something came, or may have come: wakes the waiting reader.
-impl Wake for Slot {
+impl<B, G, J> Wake for Slot<B, G, J>
+where
+    B: Body<Data = Bytes> + Send + 'static,
+    B::Error: Into<BoxError>,
+    G: Guard,
+    J: Judge,
+{
     fn wake(self: Arc<Self>) {
         self.wake_by_ref();
     }

@@ -125,36 +125,3 @@ async fn wakes_without_data_do_not_delay_the_idle_timeout() {
     assert_eq!(rejection(&error).map(|rejected| rejected.reason()), Some(Reason::IdleTimeout));
     assert!(time::now().since(scene.start) < 2 * SECOND);
 }
-
-/// Bodies after each other share a slot, if nothing keeps it. A transport may keep the waker of a body that has ended.
-#[tokio::test(start_paused = true)]
-async fn kept_waker_of_an_ended_body_wakes_no_later_reader() {
-    /// Pending for ever. Keeps the wakers that it is polled with.
-    struct KeepsWakers(Arc<Mutex<Vec<Waker>>>);
-    impl Body for KeepsWakers {
-        type Data = Bytes;
-        type Error = BoxError;
-        fn poll_frame(
-            self: Pin<&mut Self>,
-            cx: &mut Context<'_>,
-        ) -> Poll<Option<Result<Frame<Self::Data>, Self::Error>>> {
-            self.0.lock().unwrap().push(cx.waker().clone());
-            Poll::Pending
-        }
-    }
-    let kept: Arc<Mutex<Vec<Waker>>> = Arc::default();
-    let waiting_reader = |scene: &Scene| {
-        let body = KeepsWakers(Arc::clone(&kept));
-        let response = hold(Response::new(body), Verdict::Success, recorder(scene, SECOND), ByStatus::default());
-        let mut reader = tokio_test::task::spawn(response.into_body());
-        assert!(reader.enter(|cx, body| body.poll_frame(cx)).is_pending());
-        reader
-    };
-    drop(waiting_reader(&Scene::new()));
-    let earlier = kept.lock().unwrap().pop().unwrap();
-    let reader = waiting_reader(&Scene::new());
-    earlier.wake();
-    assert!(!reader.is_woken(), "by a waker of another body");
-    kept.lock().unwrap().pop().unwrap().wake();
-    assert!(reader.is_woken());
-}
