@@ -39,7 +39,8 @@ impl Curves {
         for record in records {
             latencies[place(record.at)].extend(record.latency());
         }
-        let latency = latencies.into_iter().map(|of_bin| quantile(of_bin.into_iter(), 0.99).unwrap_or(0) as f64 / 1000.0);
+        let latency =
+            latencies.into_iter().map(|of_bin| quantile(of_bin.into_iter(), 0.99).unwrap_or(0) as f64 / 1000.0);
         Self {
             title: title.into(),
             bin,

@@ -41,8 +41,7 @@ impl Results {
 
 /// Runs all scenarios with all contestants and all seeds.
 pub(crate) fn run(options: &Options) -> Results {
-    let (scenarios, contestants, seeds) =
-        (options.scenarios.len(), options.contestants.len(), options.seeds as usize);
+    let (scenarios, contestants, seeds) = (options.scenarios.len(), options.contestants.len(), options.seeds as usize);
     let jobs = scenarios * contestants * seeds;
     let bar = ProgressBar::new(jobs as u64);
     if let Ok(style) = ProgressStyle::with_template("{bar:40} {pos}/{len} {msg} [{elapsed}]") {

@@ -111,7 +111,7 @@ impl Server {
         let server = self.clone();
         Handler::new(move |head| {
             let server = server.clone();
-            async move { server.serve(&head).await }
+            async move { Ok(server.serve(&head).await) }
         })
     }
 }
@@ -149,7 +149,7 @@ pub(crate) struct Head {
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Reached(pub(crate) Arc<AtomicBool>);
 
-type Handling = Pin<Box<dyn Future<Output = Response<Answer>> + Send>>;
+type Handling = Pin<Box<dyn Future<Output = Result<Response<Answer>, BoxError>> + Send>>;
 
 /// The service of a server, around which contestants put their layers.
 #[derive(Clone)]
@@ -158,7 +158,7 @@ pub(crate) struct Handler(Arc<Mutex<dyn FnMut(Head) -> Handling + Send>>);
 impl Handler {
     pub(crate) fn new<F>(mut handle: impl FnMut(Head) -> F + Send + 'static) -> Self
     where
-        F: Future<Output = Response<Answer>> + Send + 'static,
+        F: Future<Output = Result<Response<Answer>, BoxError>> + Send + 'static,
     {
         Self(Arc::new(Mutex::new(move |head| -> Handling { Box::pin(handle(head)) })))
     }
@@ -167,7 +167,7 @@ impl Handler {
 impl<B> Service<Request<B>> for Handler {
     type Response = Response<Answer>;
     type Error = BoxError;
-    type Future = Pin<Box<dyn Future<Output = Result<Response<Answer>, BoxError>> + Send>>;
+    type Future = Handling;
 
     fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
         Poll::Ready(Ok(()))
@@ -179,8 +179,7 @@ impl<B> Service<Request<B>> for Handler {
         }
         let (call, attempt) = (number(request.headers(), CALL), number(request.headers(), ATTEMPT));
         let (method, path) = (request.method().clone(), request.uri().path().to_owned());
-        let handling = (lock(&self.0))(Head { call, attempt, method, path });
-        Box::pin(async move { Ok(handling.await) })
+        (lock(&self.0))(Head { call, attempt, method, path })
     }
 }
 

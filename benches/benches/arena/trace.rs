@@ -23,7 +23,11 @@ pub(crate) enum Law {
     Fixed(f64),
     Exponential(f64),
     /// Exponential with `mean`; a `share` takes `slow` instead.
-    Outliers { mean: f64, share: f64, slow: f64 },
+    Outliers {
+        mean: f64,
+        share: f64,
+        slow: f64,
+    },
 }
 
 impl Law {

@@ -4,10 +4,10 @@ mod nothing;
 mod seawall;
 mod tower;
 
-use bytes::Bytes;
-use http::{Request, Response};
 use ::tower::util::BoxCloneService;
 use ::tower::{BoxError, Service, ServiceExt};
+use bytes::Bytes;
+use http::{Request, Response};
 use http_body_util::{BodyExt, Full};
 
 use crate::body::Body;
@@ -59,12 +59,7 @@ pub(crate) trait Contestant: Send + Sync {
 
 /// All contestants, in the order of the report.
 pub(crate) fn all() -> Vec<Box<dyn Contestant>> {
-    vec![
-        Box::new(nothing::Nothing),
-        Box::new(tower::Tower),
-        Box::new(seawall::Defaults),
-        Box::new(seawall::Tuned),
-    ]
+    vec![Box::new(nothing::Nothing), Box::new(tower::Tower), Box::new(seawall::Defaults), Box::new(seawall::Tuned)]
 }
 
 /// The service in a box, with its response's body in a box.

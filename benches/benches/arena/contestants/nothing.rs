@@ -8,12 +8,12 @@ use std::time::Duration;
 use ::tower::util::BoxCloneService;
 use ::tower::{BoxError, ServiceExt, service_fn};
 use bytes::Bytes;
-use http::Request;
+use http::{Request, StatusCode};
 use http_body_util::Full;
 
 use super::{Brief, Client, Contestant, Instance, ServerStack, boxed};
 use crate::clock::Ms;
-use crate::server::Handler;
+use crate::server::{Handler, answer};
 use crate::wire::Wire;
 
 pub(super) struct Nothing;
@@ -51,6 +51,9 @@ impl Contestant for Nothing {
     }
 
     fn server(&self, _: &Brief, handler: Handler) -> ServerStack {
-        boxed(handler)
+        let or_500 = |result: Result<_, BoxError>| {
+            result.or_else(|_| Ok::<_, BoxError>(answer(StatusCode::INTERNAL_SERVER_ERROR)))
+        };
+        boxed(ServiceExt::<Request<Full<Bytes>>>::map_result(handler, or_500))
     }
 }

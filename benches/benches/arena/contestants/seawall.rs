@@ -2,11 +2,11 @@
 
 use std::time::Duration;
 
-use ::seawall::balance::Endpoint;
-use ::seawall::stack::{self, BalancedClientConfig, ClientConfig, ServerConfig};
 use super::{Brief, Client, Contestant, Instance, ServerStack, boxed};
 use crate::server::Handler;
 use crate::wire::Wire;
+use ::seawall::balance::Endpoint;
+use ::seawall::stack::{self, BalancedClientConfig, ClientConfig, ServerConfig};
 
 /// One line for each side. The client states the deadline and the attempts that the scenario wants, and nothing else.
 pub(super) struct Defaults;

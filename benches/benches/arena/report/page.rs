@@ -65,7 +65,11 @@ const HEIGHT: f64 = 130.0;
 /// Calls per second above, the latency of successes below.
 fn svg(curves: &Curves) -> String {
     let mut picture = format!("<div><small>{}</small></div>", curves.title);
-    let rates = [("offered", "#b7c2cc", &curves.offered), ("attempts", "#e0803a", &curves.attempts), ("good", "#1f7a5c", &curves.good)];
+    let rates = [
+        ("offered", "#b7c2cc", &curves.offered),
+        ("attempts", "#e0803a", &curves.attempts),
+        ("good", "#1f7a5c", &curves.good),
+    ];
     let top = rates.iter().flat_map(|(_, _, points)| points.iter()).copied().fold(0.0, f64::max);
     picture.push_str(&plot(&rates, top, "calls/s", curves));
     let latency = [("P99 of successes", "#3b5bdb", &curves.latency)];

@@ -31,8 +31,7 @@ fn run(setting: &Setting<'_>) -> Outcome {
     let slowness = move |now: Ms| if (from..to).contains(&now) { 5.0 } else { 1.0 };
     let end = until + 2 * deadline;
     let (records, attempts) = virtual_time(setting.seed, async |clock| {
-        let server = Server::new(clock, trace, law, SLOTS)
-            .with_effects(move |now, _| Effect::slower(slowness(now)));
+        let server = Server::new(clock, trace, law, SLOTS).with_effects(move |now, _| Effect::slower(slowness(now)));
         let wire = setting.wire(clock, &brief, &server, calls.len());
         let clients = setting.clients(&brief, &wire);
         let records = open_loop(clock, &calls, &clients, end, |call, _| get(call, "")).await;
@@ -53,12 +52,10 @@ fn run(setting: &Setting<'_>) -> Outcome {
         ("T_rec / 60 s".into(), lost_time),
         ("attempts / offered".into(), attempts.len() as f64 / offered),
     ];
-    outcome.curves =
-        Some(Curves::new("", &records, deadline, attempts.iter().map(|(at, _)| *at), until));
+    outcome.curves = Some(Curves::new("", &records, deadline, attempts.iter().map(|(at, _)| *at), until));
     if setting.contestant.name() == "nothing" {
         let arrivals: Vec<_> = calls.iter().map(|call| call.at).collect();
-        let wants =
-            Wants { slots: SLOTS, attempts: ATTEMPTS, attempt_timeout: Some(attempt_timeout), until: end };
+        let wants = Wants { slots: SLOTS, attempts: ATTEMPTS, attempt_timeout: Some(attempt_timeout), until: end };
         let (modelled, number) = unprotected(&arrivals, wants, service);
         let all = 0..until;
         outcome.checks = vec![

@@ -35,9 +35,8 @@ fn run(setting: &Setting<'_>) -> Outcome {
             let records = open_loop(clock, &calls, &clients, end, |call, _| get(call, "")).await;
             (records, wire.attempts())
         });
-        let service = |call: usize, number, _| {
-            whole(trace.service(law, Attempt { call: call as u32, number, server: 0 }))
-        };
+        let service =
+            |call: usize, number, _| whole(trace.service(law, Attempt { call: call as u32, number, server: 0 }));
         let best = optimum(&offers(&calls, deadline), SLOTS, |call, now| service(call, 0, now));
         let best = answered(&calls, &best, scored.clone());
         let g = share(good(&records, deadline, scored.clone()), best);
@@ -54,9 +53,8 @@ fn run(setting: &Setting<'_>) -> Outcome {
             let arrivals: Vec<_> = calls.iter().map(|call| call.at).collect();
             let wants = Wants { slots: SLOTS, attempts: 1, attempt_timeout: None, until: end };
             let (modelled, _) = unprotected(&arrivals, wants, service);
-            let served = |records: &[crate::drive::Record]| {
-                records.iter().filter(|record| record.succeeded).count() as f64
-            };
+            let served =
+                |records: &[crate::drive::Record]| records.iter().filter(|record| record.succeeded).count() as f64;
             outcome.checks.push((format!("served at {load}x"), served(&records), served(&modelled)));
         }
     }

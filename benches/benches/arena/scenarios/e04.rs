@@ -4,6 +4,7 @@
 //! Score: `min(1, 1.1 / A) * (success - 0.98) / 0.02`, with the attempts at D per call in the outage, and the success after it.
 
 use super::{Outcome, Scenario, Setting};
+use crate::body::Answer;
 use crate::clock::{Clock, virtual_time};
 use crate::contestants::{Brief, Client};
 use crate::curves::Curves;
@@ -12,8 +13,7 @@ use crate::score::share;
 use crate::server::{Effect, Handler, Server, answer};
 use crate::trace::Law;
 use crate::wire::Wire;
-use http::StatusCode;
-use tower::ServiceExt;
+use tower::{BoxError, ServiceExt};
 
 pub(super) const SCENARIO: Scenario = Scenario { name: "E4", title: "retries in four tiers", run };
 
@@ -31,7 +31,13 @@ fn run(setting: &Setting<'_>) -> Outcome {
     let calls = trace.arrivals(setting.rate(100.0), until);
     let (records, attempts) = virtual_time(setting.seed, async |clock| {
         let server = Server::new(clock, trace, law, SLOTS).with_id(4).with_effects(move |now, attempt| {
-            let failing = if now < from { 0.0 } else if now < to { 1.0 } else { 0.02 };
+            let failing = if now < from {
+                0.0
+            } else if now < to {
+                1.0
+            } else {
+                0.02
+            };
             Effect::failing(trace.chance(attempt) < failing)
         });
         let d = setting.wire(clock, &brief, &server, calls.len());
@@ -57,14 +63,7 @@ fn run(setting: &Setting<'_>) -> Outcome {
 }
 
 /// A service that does its own work and then calls the next one. Its slot is free while it waits.
-pub(super) fn tier(
-    setting: &Setting<'_>,
-    clock: Clock,
-    brief: &Brief,
-    id: u32,
-    next: &Wire,
-    calls: usize,
-) -> Wire {
+pub(super) fn tier(setting: &Setting<'_>, clock: Clock, brief: &Brief, id: u32, next: &Wire, calls: usize) -> Wire {
     let law = Law::Exponential(brief.usual_time as f64);
     let server = Server::new(clock, setting.trace(), law, brief.slots as usize).with_id(id);
     let client = setting.contestant.client(brief, next.clone());
@@ -74,7 +73,7 @@ pub(super) fn tier(
         async move {
             let response = own.serve(&head).await;
             if !response.status().is_success() {
-                return response;
+                return Ok(response);
             }
             pass_on(client, head.call as usize).await
         }
@@ -82,8 +81,10 @@ pub(super) fn tier(
     Wire::new(clock, &server, setting.contestant.server(brief, handler), calls)
 }
 
-/// Calls the next tier, and answers with its status, or with 502.
-async fn pass_on(client: Client, call: usize) -> http::Response<crate::body::Answer> {
-    let next = client.oneshot(get(call, ""));
-    answer(next.await.map_or(StatusCode::BAD_GATEWAY, |response| response.status()))
+/// Calls the next tier, and answers with its status and headers. An error is the handler's own, as with `?`.
+pub(super) async fn pass_on(client: Client, call: usize) -> Result<http::Response<Answer>, BoxError> {
+    let next = client.oneshot(get(call, "")).await?;
+    let mut response = answer(next.status());
+    *response.headers_mut() = next.headers().clone();
+    Ok(response)
 }

@@ -3,16 +3,14 @@
 //!
 //! Score: `g * min(1, 600 / calls of the slow dependency)^0.25`, with the calls of the other one while it is slow.
 
-use http::StatusCode;
-use tower::ServiceExt;
-
+use super::e04::pass_on;
 use super::{Outcome, Scenario, Setting, good};
 use crate::clock::virtual_time;
 use crate::contestants::Brief;
 use crate::curves::Curves;
 use crate::drive::{Record, get, open_loop};
 use crate::score::share;
-use crate::server::{Effect, Handler, Server, answer};
+use crate::server::{Effect, Handler, Server};
 use crate::trace::{Arrival, Attempt, Law, whole};
 use crate::wire::Wire;
 
@@ -72,12 +70,7 @@ fn run(setting: &Setting<'_>) -> Outcome {
 }
 
 /// The service with the slots. It calls the dependency that the path names.
-fn service(
-    setting: &Setting<'_>,
-    clock: crate::clock::Clock,
-    dependencies: [(u32, &Wire); 2],
-    calls: usize,
-) -> Wire {
+fn service(setting: &Setting<'_>, clock: crate::clock::Clock, dependencies: [(u32, &Wire); 2], calls: usize) -> Wire {
     let brief = Brief { clients: 1, ..setting.brief(setting.ms(1_000.0), SLOTS, 10.0) };
     let [slow, fast] = dependencies.map(|(key, wire)| {
         let deadline = setting.ms(if key == SLOW { 1_000.0 } else { 100.0 });
@@ -91,8 +84,7 @@ fn service(
         let slots = std::sync::Arc::clone(&slots);
         async move {
             let _slot = slots.acquire_owned().await;
-            let response = client.oneshot(get(head.call as usize, "")).await;
-            answer(response.map_or(StatusCode::BAD_GATEWAY, |response| response.status()))
+            pass_on(client, head.call as usize).await
         }
     });
     // Only for what refusals cost, which is nothing here.

@@ -38,9 +38,7 @@ fn run(setting: &Setting<'_>) -> Outcome {
         let records = open_loop(clock, &calls, &clients, end, |call, _| get(call, "")).await;
         (records, server.work(), c.attempts())
     });
-    let service = |call: usize, server| {
-        whole(trace.service(law, Attempt { call: call as u32, number: 0, server }))
-    };
+    let service = |call: usize, server| whole(trace.service(law, Attempt { call: call as u32, number: 0, server }));
     // As C sees them, in the order in which they come to it.
     let mut at_c: Vec<_> = (0..calls.len())
         .map(|call| {

@@ -34,7 +34,13 @@ fn run(setting: &Setting<'_>) -> Outcome {
         let mut calls = trace.arrivals(setting.rate(1000.0) * load, until);
         for call in &mut calls {
             let chance = rng.f64();
-            call.key = if chance < 0.2 { 2 } else if chance < 0.5 { 1 } else { 0 };
+            call.key = if chance < 0.2 {
+                2
+            } else if chance < 0.5 {
+                1
+            } else {
+                0
+            };
         }
         let records = virtual_time(setting.seed, async |clock| {
             let server = Server::new(clock, trace, law, SLOTS);
@@ -47,10 +53,8 @@ fn run(setting: &Setting<'_>) -> Outcome {
             })
             .await
         });
-        let offers: Vec<_> = calls
-            .iter()
-            .map(|call| Offer { at: call.at, deadline: call.at + deadline, class: call.key })
-            .collect();
+        let offers: Vec<_> =
+            calls.iter().map(|call| Offer { at: call.at, deadline: call.at + deadline, class: call.key }).collect();
         let best = optimum(&offers, SLOTS, |call, _| {
             whole(trace.service(law, Attempt { call: call as u32, number: 0, server: 0 }))
         });
