@@ -22,7 +22,7 @@ pub struct HedgeConfig {
     pub max_attempts: u32,
     /// How long an attempt may take before the next one starts beside it. Default: the 95th percentile of recent successes.
     pub delay: HedgeDelay,
-    /// The budget that pays for hedges. Default: a fifth of the calls of the last 10 s, and a reserve of ten. A budget that is set
+    /// The budget that pays for hedges. Default: a tenth of the calls of the last 10 s, and a reserve of ten. A budget that is set
     /// with [`with_budget`](super::HedgeLayer::with_budget) replaces it.
     pub budget: BudgetConfig,
     /// The longest pause that a dependency may ask for before another attempt. If it asks for more, no further attempt starts. Zero

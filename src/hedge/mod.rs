@@ -32,7 +32,7 @@
 //! that is above the quantile, if it was hedged, and if twenty hedged calls before it ended the same way and no hedge has won since.
 //! Measured with a hundred calls a second:
 //! - Answers take ten times as long for four minutes, and the deadline cuts all calls. If only successes counted, the delay would stay
-//!   as it was, and a fifth of the calls would be hedged, which is what the budget pays for: 5,234 hedges, none of which wins. With this
+//!   as it was, and a fifth of the calls would be hedged, which is what the budget of that run paid for: 5,234 hedges, none of which wins. With this
 //!   rule there are 257.
 //! - One attempt in three is never answered. Hedges win, so calls that are cut do not count, and 80 % of the calls succeed. If all
 //!   hedged calls counted, the delay would grow to the deadline within a minute, and 69 % would succeed, hardly more than without hedges.

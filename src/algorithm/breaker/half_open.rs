@@ -95,9 +95,9 @@ impl HalfOpen {
         self.probes.len() as u32
     }
 
-    /// Whether this phase has no good answer.
-    pub(super) fn has_no_good_answer(&self) -> bool {
-        self.good == 0
+    /// Whether a probe was answered in time, well or badly.
+    pub(super) fn has_quick_answer(&self) -> bool {
+        self.good > 0 || self.answered > self.slow
     }
 
     pub(super) fn has_answers(&self) -> bool {

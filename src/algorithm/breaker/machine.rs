@@ -51,7 +51,7 @@ pub(crate) struct Machine {
     pub(super) phase: Phase,
     pub(super) generation: u64,
     pub(super) watch: Watch,
-    /// Consecutive breaks since the last good answer.
+    /// Consecutive breaks since the last answer in time.
     breaks: u32,
     /// Set unless the breaker is closed or disabled.
     outage: Option<Outage>,
@@ -350,8 +350,9 @@ impl Machine {
     fn open(&mut self, moment: &Moment<'_>) -> Instant {
         let Moment { policy, now, chance, .. } = *moment;
         self.generation += 1;
-        // Breaks grow only while no probe has a good answer.
-        let answers = matches!(&self.phase, Phase::HalfOpen(probes) if !probes.has_no_good_answer());
+        // Breaks grow only while probes wait in vain. A probe that fails at once costs its caller nothing, since it would have been
+        // refused, and the sooner the next one is sent, the sooner the end of the outage is seen.
+        let answers = matches!(&self.phase, Phase::HalfOpen(probes) if probes.has_quick_answer());
         self.breaks = if answers { 1 } else { self.breaks.saturating_add(1) };
         let until = now + policy.jittered(policy.pause(self.breaks), chance);
         let earliest = now + policy.jittered(policy.pause(1), chance);

@@ -143,12 +143,16 @@ impl Rig {
         panic!("it never closed")
     }
 
-    /// Waits for the end of the break, and fails all probes until the next break.
+    /// Waits for the end of the break, and has all probes time out until the next break.
     fn fail(&mut self) -> u32 {
+        self.fail_with(Evidence::TimedOut)
+    }
+
+    fn fail_with(&mut self, end: Evidence) -> u32 {
         self.now = self.machine.open_until().expect("it is open");
         for n in 1..100 {
             let probe = self.probe().expect("a slot is free");
-            if self.record(probe, FAILED) == State::Open {
+            if self.record(probe, end) == State::Open {
                 return n;
             }
         }
@@ -166,6 +170,17 @@ fn breaks_grow_up_to_the_longest() {
         assert_eq!(rig.fail(), 3, "probes");
     }
     assert_eq!(breaks, [1, 1, 1, 2, 4, 8, 16, 30, 30, 30]);
+}
+
+/// A probe that fails at once costs nobody time.
+#[test]
+fn breaks_stay_short_while_probes_fail_at_once() {
+    let mut rig = Rig::open(policy());
+    for _ in 0..10 {
+        let until = rig.machine.open_until().expect("it is open");
+        assert_eq!(until.since(rig.now), SECOND);
+        assert_eq!(rig.fail_with(FAILED), 3, "probes");
+    }
 }
 
 /// Finagle: "markDeadFor resets on revived".

@@ -82,8 +82,8 @@ pub struct CircuitBreakerConfig {
     /// The length of a break; more than zero. Default: 1 s.
     #[cfg_attr(feature = "config", serde(with = "HumanTime"))]
     pub break_duration: Duration,
-    /// How many consecutive breaks have that length before they grow: at least 1. Default: 3. A break in which no probe succeeded
-    /// counts in addition; a successful probe makes the next break a short one again.
+    /// How many consecutive breaks have that length before they grow: at least 1. Default: 3. A break counts if
+    /// no probe after the one before it was answered in time. An answer, even a failure, makes the next break a short one again.
     #[cfg_attr(all(test, feature = "config"), schemars(range(min = 1)))]
     pub short_breaks: u32,
     /// The factor by which each further break grows, at least 1. Default: 2.

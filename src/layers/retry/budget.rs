@@ -16,8 +16,8 @@ use crate::loader::HumanTime;
 
 /// The settings of a retry [`Budget`].
 ///
-/// By default, retries add at most a fifth to the calls of the last ten seconds. A client that makes too few calls to earn a retry
-/// has a reserve of ten tokens, which refills by one per second.
+/// By default, retries add at most a tenth to the calls of the last ten seconds. A client that makes too few calls to earn a retry
+/// has a reserve of ten tokens, which refills by one in ten seconds.
 ///
 /// Write `..Default::default()`: a new field is [no breaking change](crate#settings).
 #[derive(Clone, Debug, PartialEq)]
@@ -25,14 +25,14 @@ use crate::loader::HumanTime;
 #[cfg_attr(all(test, feature = "config"), derive(schemars::JsonSchema))]
 pub struct BudgetConfig {
     /// The share of a token that each call deposits, within `0..=1`, in steps of 0.0001. Retries are at most this share of the
-    /// calls. Default: 0.2.
+    /// calls. Default: 0.1.
     #[cfg_attr(all(test, feature = "config"), schemars(range(min = 0.0, max = 1.0)))]
     pub ratio: f64,
     /// How long a deposit stays valid, from one second to one minute. It expires in ten steps. Default: 10 s.
     #[cfg_attr(feature = "config", serde(with = "HumanTime"))]
     pub ttl: Duration,
     /// The refill rate of the reserve in tokens per second, up to 1000 and, if not zero, at least 0.001. Zero disables the reserve.
-    /// Default: 1.
+    /// Default: 0.1.
     #[cfg_attr(all(test, feature = "config"), schemars(range(min = 0.0, max = 1000.0)))]
     pub reserve_per_second: f64,
     /// The maximum number of tokens in the reserve, within `1..=1000`. Default: 10.
@@ -41,7 +41,7 @@ pub struct BudgetConfig {
 
 impl Default for BudgetConfig {
     fn default() -> Self {
-        Self { ratio: 0.2, ttl: Duration::from_secs(10), reserve_per_second: 1.0, reserve_burst: 10 }
+        Self { ratio: 0.1, ttl: Duration::from_secs(10), reserve_per_second: 0.1, reserve_burst: 10 }
     }
 }
 

@@ -23,7 +23,7 @@ pub struct RetryConfig {
     pub max_attempts: u32,
     /// How long to wait before each retry. Default: exponential from 50 ms, doubling, at most 2 s, full jitter.
     pub backoff: Backoff,
-    /// The retry budget. Default: a fifth of the calls of the last 10 s, and a reserve of ten. A budget that is set with
+    /// The retry budget. Default: a tenth of the calls of the last 10 s, and a reserve of ten. A budget that is set with
     /// [`with_budget`](super::RetryLayer::with_budget) replaces it.
     pub budget: BudgetConfig,
     /// The timeout of one attempt, the body of its response included, and never longer than the call has left. Inner layers and

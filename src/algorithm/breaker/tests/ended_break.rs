@@ -29,7 +29,7 @@ fn ended_break_whose_probes_fail_is_followed_by_a_longer_one() {
     let mut rig = Rig::open(Policy { short_breaks: 1, ..policy() });
     let first = rig.current_break().expect("it is open");
     rig.end_break(first.generation);
-    assert_eq!(rig.calls([FAILED; 3]), State::Open);
+    assert_eq!(rig.calls([Evidence::TimedOut; 3]), State::Open);
     assert_eq!(rig.machine.open_until(), Some(start() + 2 * SECOND));
     let second = rig.current_break().expect("it is open again");
     assert!(second.outage_since == first.outage_since && second.generation != first.generation);
