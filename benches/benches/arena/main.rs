@@ -13,6 +13,7 @@ mod clock;
 mod contestants;
 mod curves;
 mod drive;
+mod events;
 mod model;
 mod options;
 mod report;

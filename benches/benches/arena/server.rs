@@ -54,6 +54,7 @@ pub(crate) struct Server {
     law: Law,
     id: u32,
     slots: Arc<Semaphore>,
+    has_queue: bool,
     effects: Effects,
     /// What refusals have cost and no attempt has paid, in hundredths of a millisecond.
     debt: Arc<AtomicU64>,
@@ -70,11 +71,16 @@ pub(crate) struct Work {
 impl Server {
     pub(crate) fn new(clock: Clock, trace: Trace, law: Law, slots: usize) -> Self {
         let (slots, effects) = (Arc::new(Semaphore::new(slots)), Arc::new(|_, _| Effect::NORMAL));
-        Self { clock, trace, law, id: 0, slots, effects, debt: Arc::default(), work: Arc::default() }
+        Self { clock, trace, law, id: 0, slots, has_queue: true, effects, debt: Arc::default(), work: Arc::default() }
     }
 
     pub(crate) fn with_id(self, id: u32) -> Self {
         Self { id, ..self }
+    }
+
+    /// It answers 503 at once if no slot is free.
+    pub(crate) fn without_queue(self) -> Self {
+        Self { has_queue: false, ..self }
     }
 
     pub(crate) fn with_effects(self, effects: impl Fn(Ms, Attempt) -> Effect + Send + Sync + 'static) -> Self {
@@ -84,7 +90,12 @@ impl Server {
     /// The work of one attempt, from the queue to the head of the response.
     pub(crate) async fn serve(&self, head: &Head) -> Response<Answer> {
         // The queue: dropped here, the attempt leaves it.
-        let slot = Arc::clone(&self.slots).acquire_owned().await.ok();
+        let slots = Arc::clone(&self.slots);
+        let slot = if self.has_queue { slots.acquire_owned().await.ok() } else { slots.try_acquire_owned().ok() };
+        if slot.is_none() {
+            self.charge_refusal();
+            return answer(StatusCode::SERVICE_UNAVAILABLE);
+        }
         let attempt = Attempt { call: head.call, number: head.attempt, server: self.id };
         let Effect { factor, fails } = (self.effects)(self.clock.now(), attempt);
         let debt = self.debt.fetch_update(Relaxed, Relaxed, |debt| Some(debt % 100)).unwrap_or_default() / 100;

@@ -37,6 +37,12 @@ pub(crate) struct Brief {
     pub(crate) clients: u32,
 }
 
+impl Instance {
+    pub(crate) fn active(wire: Wire) -> Self {
+        Self { wire, is_standby: false }
+    }
+}
+
 /// An instance of a dependency.
 #[derive(Clone)]
 pub(crate) struct Instance {

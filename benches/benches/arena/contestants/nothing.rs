@@ -24,7 +24,7 @@ impl Contestant for Nothing {
     }
 
     fn client(&self, brief: &Brief, wire: Wire) -> Client {
-        self.balanced(brief, vec![Instance { wire, is_standby: false }])
+        self.balanced(brief, vec![Instance::active(wire)])
     }
 
     fn balanced(&self, brief: &Brief, instances: Vec<Instance>) -> Client {

@@ -33,6 +33,7 @@ impl Contestant for Defaults {
 /// One formula for all scenarios, from a server's slots and its usual time:
 /// - a server serves as many calls at once as it has slots, and queues 4.5 times as many, the default;
 /// - the clients together have twice as many calls in flight as a server takes, and none waits longer than a full queue takes;
+/// - each host has breakers and permits of its own;
 /// - retries are a tenth of the calls, without a reserve, and none waits longer than that either.
 pub(super) struct Tuned;
 
@@ -45,6 +46,7 @@ impl Tuned {
         config.bulkhead.max_concurrent = (11 * brief.slots / brief.clients).max(1);
         config.bulkhead.max_wait = Duration::from_millis(5 * brief.usual_time);
         config.circuit_breaker.slow_floor = Duration::from_millis(10 * brief.usual_time);
+        config.per_authority = true;
         config
     }
 }

@@ -6,11 +6,19 @@ mod e03;
 mod e04;
 mod e05;
 mod e06;
+mod e07;
+mod e08;
 mod e09;
+mod e10;
+mod e11;
+mod e12;
 mod e13;
+mod e14;
+mod e15;
+mod e16;
 
 use crate::clock::{Clock, Ms};
-use crate::contestants::{Brief, Client, Contestant};
+use crate::contestants::{Brief, Client, Contestant, Instance};
 use crate::curves::Curves;
 use crate::drive::Record;
 use crate::model::Offer;
@@ -33,8 +41,16 @@ pub(crate) const ALL: &[Scenario] = &[
     e04::SCENARIO,
     e05::SCENARIO,
     e06::SCENARIO,
+    e07::SCENARIO,
+    e08::SCENARIO,
     e09::SCENARIO,
+    e10::SCENARIO,
+    e11::SCENARIO,
+    e12::SCENARIO,
     e13::SCENARIO,
+    e14::SCENARIO,
+    e15::SCENARIO,
+    e16::SCENARIO,
 ];
 
 /// Who runs a scenario, and with which trace.
@@ -88,6 +104,11 @@ impl Setting<'_> {
     /// A server behind the contestant's layers.
     pub(crate) fn wire(&self, clock: Clock, brief: &Brief, server: &Server, calls: usize) -> Wire {
         Wire::new(clock, server, self.contestant.server(brief, server.handler()), calls)
+    }
+
+    /// Clients of several instances.
+    pub(crate) fn balanced(&self, brief: &Brief, instances: &[Instance]) -> Vec<Client> {
+        (0..self.clients).map(|_| self.contestant.balanced(brief, instances.to_vec())).collect()
     }
 
     /// As many clients as there are, each with layers of its own.
