@@ -1,8 +1,10 @@
 //! All runs, on as many threads as there are processors, and what is wrong with their results.
 
+#![allow(clippy::disallowed_methods, reason = "how long the runs took is real time")]
+
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use indicatif::{ProgressBar, ProgressStyle};
 
@@ -15,6 +17,8 @@ use crate::server::lock;
 pub(crate) struct Results {
     pub(crate) scenarios: Vec<(&'static str, &'static str)>,
     pub(crate) contestants: Vec<&'static str>,
+    /// How long the runs of each scenario took, in seconds of one thread.
+    pub(crate) times: Vec<f64>,
     /// By scenario, contestant and seed.
     outcomes: Vec<Vec<Vec<Outcome>>>,
 }
@@ -49,6 +53,7 @@ pub(crate) fn run(options: &Options) -> Results {
     }
     bar.enable_steady_tick(Duration::from_millis(200));
     let (next, done) = (AtomicUsize::new(0), Mutex::new(Vec::new()));
+    let times = Mutex::new(vec![0.0; scenarios]);
     let work = || {
         loop {
             let job = next.fetch_add(1, Relaxed);
@@ -65,7 +70,9 @@ pub(crate) fn run(options: &Options) -> Results {
                 is_quick: options.is_quick,
             };
             bar.set_message(format!("{} {}", scenario.name, contestant.name()));
+            let start = Instant::now();
             let outcome = (scenario.run)(&setting);
+            lock(&times)[job / (contestants * seeds)] += start.elapsed().as_secs_f64();
             lock(&done).push((job, outcome));
             bar.inc(1);
         }
@@ -80,6 +87,7 @@ pub(crate) fn run(options: &Options) -> Results {
     Results {
         scenarios: options.scenarios.iter().map(|scenario| (scenario.name, scenario.title)).collect(),
         contestants: options.contestants.iter().map(|contestant| contestant.name()).collect(),
+        times: times.into_inner().unwrap_or_default(),
         outcomes: (0..scenarios).map(|_| (0..contestants).map(|_| of_contestant()).collect()).collect(),
     }
 }

@@ -2,11 +2,16 @@
 
 use std::time::Duration;
 
+use ::seawall::balance::{BalanceConfig, BalanceLayer, Endpoint};
+use ::seawall::deadline::DeadlineLayer;
+use ::seawall::hedge::{HedgeConfig, HedgeLayer};
+use ::seawall::http::propagation::InjectLayer;
+use ::seawall::retry::RetryLayer;
+use ::seawall::stack::{self, BalancedClientConfig, ClientConfig, ServerConfig};
+use ::tower::{Layer, ServiceBuilder};
 use super::{Brief, Client, Contestant, Instance, ServerStack, boxed};
 use crate::server::Handler;
 use crate::wire::Wire;
-use ::seawall::balance::Endpoint;
-use ::seawall::stack::{self, BalancedClientConfig, ClientConfig, ServerConfig};
 
 /// One line for each side. The client states the deadline and the attempts that the scenario wants, and nothing else.
 pub(super) struct Defaults;
@@ -32,7 +37,8 @@ impl Contestant for Defaults {
 
 /// One formula for all scenarios, from a server's slots and its usual time:
 /// - a server serves as many calls at once as it has slots, and queues 4.5 times as many, the default;
-/// - the clients together have twice as many calls in flight as a server takes, and none waits longer than a full queue takes;
+/// - of several endpoints, each gets as many calls as it has slots, and attempts that are slower than 95 % of the others are hedged;
+/// - with one endpoint, the clients together have twice as many calls in flight as a server takes, and none waits longer than a full queue takes;
 /// - each host has breakers and permits of its own;
 /// - retries are a tenth of the calls, without a reserve, and none waits longer than that either.
 pub(super) struct Tuned;
@@ -61,12 +67,22 @@ impl Contestant for Tuned {
     }
 
     fn balanced(&self, brief: &Brief, instances: Vec<Instance>) -> Client {
-        let ClientConfig { deadline, retry, bulkhead, circuit_breaker, .. } = Self::client_config(brief);
-        let mut config = BalancedClientConfig { deadline, retry, ..Default::default() };
-        config.balance.circuit_breaker = circuit_breaker;
-        config.balance.max_concurrent = bulkhead.max_concurrent;
-        config.balance.max_wait = bulkhead.max_wait;
-        balanced(&config, instances)
+        let config = Self::client_config(brief);
+        let retry = RetryLayer::http(config.retry).expect("a valid config");
+        let hedge = HedgeLayer::http(HedgeConfig::default()).expect("a valid config");
+        let hedge = hedge.with_budget(retry.budget().clone());
+        let inject = InjectLayer::http(config.propagation).expect("a valid config");
+        let balance = BalanceConfig {
+            circuit_breaker: config.circuit_breaker,
+            max_concurrent: brief.slots.div_ceil(brief.clients),
+            max_wait: config.bulkhead.max_wait,
+            ..BalanceConfig::default()
+        };
+        let balance = BalanceLayer::http(balance).expect("a valid config");
+        let balance = balance.with_endpoints(endpoints(&instances)).expect("endpoints with different keys");
+        let balance = balance.service(move |endpoint| inject.layer(wire(&instances, endpoint)));
+        let deadline = DeadlineLayer::http(config.deadline).expect("a valid config");
+        boxed(ServiceBuilder::new().layer(deadline).layer(retry).layer(hedge).service(balance))
     }
 
     fn server(&self, brief: &Brief, handler: Handler) -> ServerStack {
@@ -92,17 +108,21 @@ fn client(config: &ClientConfig, wire: Wire) -> Client {
 }
 
 fn balanced(config: &BalancedClientConfig, instances: Vec<Instance>) -> Client {
-    let endpoints = instances
-        .iter()
-        .enumerate()
-        .map(|(at, instance)| Endpoint::new(at.to_string()).with_tier(instance.is_standby.into()));
     let layers = stack::balanced_client(config).expect("a valid config");
-    let layers = layers.with_endpoints(endpoints).expect("endpoints with different keys");
-    let client = layers.service(move |endpoint| {
-        let at: usize = endpoint.address().parse().expect("the index of an instance");
-        instances[at].wire.clone()
-    });
-    boxed(client)
+    let layers = layers.with_endpoints(endpoints(&instances)).expect("endpoints with different keys");
+    boxed(layers.service(move |endpoint| wire(&instances, endpoint)))
+}
+
+fn endpoints(instances: &[Instance]) -> Vec<Endpoint> {
+    let endpoint = |(at, instance): (usize, &Instance)| {
+        Endpoint::new(at.to_string()).with_tier(instance.is_standby.into())
+    };
+    instances.iter().enumerate().map(endpoint).collect()
+}
+
+fn wire(instances: &[Instance], endpoint: &Endpoint) -> Wire {
+    let at: usize = endpoint.address().parse().expect("the index of an instance");
+    instances[at].wire.clone()
 }
 
 fn server(config: &ServerConfig, handler: Handler) -> ServerStack {

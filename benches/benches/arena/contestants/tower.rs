@@ -13,8 +13,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use ::tower::balance::p2c::Balance;
 use ::tower::buffer::Buffer;
+use ::tower::balance::p2c::Balance;
 use ::tower::discover::ServiceList;
 use ::tower::limit::ConcurrencyLimitLayer;
 use ::tower::load::{CompleteOnResponse, PendingRequests};
@@ -42,15 +42,16 @@ impl Contestant for Tower {
     }
 
     fn client(&self, brief: &Brief, wire: Wire) -> Client {
-        stack(brief, wire)
+        stack(brief, 1, wire)
     }
 
     fn balanced(&self, brief: &Brief, instances: Vec<Instance>) -> Client {
-        let endpoints =
-            instances.into_iter().map(|instance| PendingRequests::new(instance.wire, CompleteOnResponse::default()));
-        let balance =
-            Balance::from_rng(ServiceList::new::<Request<Full<Bytes>>>(endpoints.collect::<Vec<_>>()), Seeded);
-        stack(brief, Buffer::new(balance, 1024))
+        let number = instances.len();
+        let endpoints = instances
+            .into_iter()
+            .map(|instance| PendingRequests::new(instance.wire, CompleteOnResponse::default()));
+        let balance = Balance::from_rng(ServiceList::new::<Request<Full<Bytes>>>(endpoints.collect::<Vec<_>>()), Seeded);
+        stack(brief, number, Buffer::new(balance, 1024))
     }
 
     fn server(&self, brief: &Brief, handler: Handler) -> ServerStack {
@@ -70,7 +71,7 @@ impl Contestant for Tower {
     }
 }
 
-fn stack<S>(brief: &Brief, wire: S) -> Client
+fn stack<S>(brief: &Brief, endpoints: usize, wire: S) -> Client
 where
     S: Service<Request<Full<Bytes>>, Response = Response<Body>, Error = BoxError> + Clone + Send + 'static,
     S::Future: Send,
@@ -83,7 +84,7 @@ where
         budget: Arc::new(TpsBudget::new(Duration::from_secs(10), 1, 0.2)),
         backoff: backoff.expect("a minimum below the maximum").make_backoff(),
     };
-    let limit = 8 * brief.slots as usize / brief.clients as usize;
+    let limit = 8 * endpoints * brief.slots as usize / brief.clients as usize;
     let client = ServiceBuilder::new()
         .layer(TimeoutLayer::new(Duration::from_millis(brief.deadline)))
         .layer(RetryLayer::new(policy))

@@ -33,6 +33,7 @@ pub(crate) fn table(results: &Results) {
 /// Prints a line for each score, and for what it is made of.
 pub(crate) fn figures(results: &Results) {
     for (scenario, (name, _)) in results.scenarios.iter().enumerate() {
+        println!("time arena.{name} {:.1} s", results.times[scenario]);
         for (contestant, who) in results.contestants.iter().enumerate() {
             println!("figure arena.{name}.{who} {:.4}", results.score(scenario, contestant));
             let first = results.outcomes(scenario, contestant).first();

@@ -4,6 +4,9 @@
 //! Score: the geometric mean of three: the success with a black hole, above the share of the other nine; the calls in time with a slow
 //! endpoint, likewise; and with failures everywhere the lift of the success against the best 10 % of retries, times `min(1, 1.1 / A)`.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
+
 use super::e05::successes;
 use super::{Outcome, Scenario, Setting, good};
 use crate::clock::{Ms, virtual_time};
@@ -38,15 +41,21 @@ fn run(setting: &Setting<'_>) -> Outcome {
         let trace = setting.trace().of_part(part as u64);
         let calls = trace.arrivals(setting.rate(2000.0), scored.end);
         let from = scored.start;
+        // How many attempts of a call have started, wherever.
+        let started: Arc<[AtomicU32]> = calls.iter().map(|_| AtomicU32::new(0)).collect();
         let (records, attempts) = virtual_time(setting.seed, async |clock| {
             let instances: Vec<_> = (0..ENDPOINTS)
                 .map(|id| {
-                    let effect = move |now: Ms, attempt: Attempt| match fault {
+                    let started = Arc::clone(&started);
+                    let effect = move |now: Ms, Attempt { call, .. }: Attempt| match fault {
                         _ if now < from => Effect::NORMAL,
                         Fault::BlackHole if id == 0 => Effect { factor: 0.025, fails: true },
                         Fault::Slow if id == 0 => Effect::slower(20.0),
                         // The same at every endpoint, as the optimum does not choose one.
-                        Fault::Failures => Effect::failing(trace.chance(Attempt { server: 0, ..attempt }) < 0.3),
+                        Fault::Failures => {
+                            let number = started[call as usize].fetch_add(1, Relaxed);
+                            Effect::failing(trace.chance(Attempt { call, number, server: 0 }) < 0.3)
+                        }
                         _ => Effect::NORMAL,
                     };
                     let server = Server::new(clock, trace, law, SLOTS).with_id(id).with_effects(effect);
