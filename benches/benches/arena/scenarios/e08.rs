@@ -37,7 +37,7 @@ fn run(setting: &Setting<'_>) -> Outcome {
             let (own, drips) = (own.clone(), drips[head.call as usize]);
             async move {
                 let response = own.serve(&head).await;
-                if drips { response.map(|_| Answer::drip(second)) } else { response }
+                Ok(if drips { response.map(|_| Answer::drip(second)) } else { response })
             }
         });
         let stack = setting.contestant.server(&brief, handler);
