@@ -1,6 +1,6 @@
 //! The state of a layer value: its endpoints and their health, which decide where calls go. All services of the layer value share it.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 use std::fmt;
 use std::sync::{Arc, Weak};
 
@@ -16,7 +16,7 @@ use crate::algorithm::balance::{EjectionChange, EjectionRecord, Judged};
 use crate::ground::error::InvalidConfig;
 use crate::ground::settings::Settings;
 use crate::ground::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use crate::ground::sync::{Mutex, Swap, lock};
+use crate::ground::sync::{Mutex, Swap, foreign, lock};
 use crate::ground::time::{self, Instant};
 use crate::layers::core::LayerParts;
 use crate::layers::core::readiness_limit::ReadinessLimit;
@@ -112,10 +112,16 @@ impl Balancer {
         *records = judged.into_iter().map(|judged| judged.record).collect();
         look_at_breakers(&members, now);
         let after = EndpointSet::new(before.generation + 1, members.into(), &settings);
-        let keys: HashSet<&str> = after.members.iter().map(|member| member.endpoint.key()).collect();
-        let left = before.members.iter().filter(|member| !keys.contains(member.endpoint.key()));
+        let addresses: HashMap<&str, &str> =
+            after.members.iter().map(|member| (member.endpoint.key(), member.endpoint.address())).collect();
+        let has_moved = |member: &&Member| {
+            addresses.get(member.endpoint.key()).is_some_and(|address| *address != member.endpoint.address())
+        };
+        let moved = before.members.iter().filter(has_moved);
+        let moved: Vec<_> = moved.map(|member| Arc::clone(&member.state)).collect();
+        let left = before.members.iter().filter(|member| !addresses.contains_key(member.endpoint.key()));
         let left: Vec<_> = left.map(|member| Arc::clone(&member.state)).collect();
-        drop(keys);
+        drop(addresses);
         let replaced = self.publish(after);
         // After the swap: a call that finds an endpoint removed finds the new set, too.
         left.iter().for_each(|state| state.standing.remove());
@@ -128,6 +134,7 @@ impl Balancer {
         if self.settings.get() != config {
             self.spread_settings();
         }
+        left.iter().chain(&moved).for_each(|state| foreign(|| state.moved.notify_waiters()));
         self.serve_all();
         Ok(())
     }

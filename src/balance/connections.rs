@@ -57,6 +57,11 @@ impl<S: Clone> Connections<S> {
         self.client(set, set.members.iter().position(|member| member.state.id == id)?)
     }
 
+    /// Whether a call for this endpoint would get this client, too.
+    pub(super) fn is_current(&self, set: &EndpointSet, endpoint: NonZeroU64, client: NonZeroU64) -> bool {
+        self.client_of(set, endpoint).is_some_and(|current| current.id == client)
+    }
+
     /// The same after the set has changed, or the client has failed.
     #[cold]
     fn renewed(&self, set: &EndpointSet, i: usize) -> Option<CallClient<S>> {

@@ -1,7 +1,9 @@
 use std::fmt;
 use std::num::NonZeroU64;
+use std::sync::Arc;
 use std::time::Duration;
 
+use super::endpoint_state::EndpointState;
 use super::permit::Permit;
 use crate::algorithm::estimate::{Estimate, Took};
 use crate::ground::call_deadline::CallDeadline;
@@ -86,6 +88,16 @@ impl EndpointCall {
         let verdict = if self.bound.at() <= now { Verdict::TimedOut } else { Verdict::Abandoned };
         self.took = answer.map(|(took, _)| took);
         self.end(verdict, now);
+    }
+
+    pub(super) fn endpoint(&self) -> Option<&Arc<EndpointState>> {
+        self.permit.as_ref().map(Permit::endpoint)
+    }
+
+    /// Nothing was sent, and the call goes on at another endpoint. Returns its bound.
+    pub(super) fn leave(mut self) -> CallDeadline {
+        drop(self.permit.take());
+        self.bound
     }
 
     /// The `poll_ready` of this client has failed. It is replaced when the next call needs a client.

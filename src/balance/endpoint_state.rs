@@ -7,6 +7,8 @@ use std::sync::atomic::AtomicU64 as Counter;
 use std::sync::{Arc, OnceLock, Weak};
 use std::time::Duration;
 
+use tokio::sync::Notify;
+
 use super::config::BalanceConfig;
 use super::standing::{Standing, Wanted};
 use crate::algorithm::balance::{CallCounter, EndpointLoad, SetLoad, SlowStart};
@@ -36,6 +38,8 @@ pub(super) struct EndpointState {
     /// The calls since the last comparison of the set.
     pub(super) counter: CallCounter,
     pub(super) key: Arc<str>,
+    /// Notified when it leaves the set or moves to another address. Calls that wait for its client go on elsewhere.
+    pub(super) moved: Arc<Notify>,
 }
 
 impl EndpointState {
@@ -55,6 +59,7 @@ impl EndpointState {
             failed_client: AtomicU64::new(0),
             counter: CallCounter::new(),
             key,
+            moved: Arc::default(),
         })
     }
 

@@ -2,17 +2,21 @@ use std::fmt;
 use std::future::Future;
 use std::num::NonZeroU64;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
 use pin_project::{pin_project, pinned_drop};
+use tokio::sync::futures::OwnedNotified;
 use tower::{BoxError, Service};
 
 use super::client::CallClient;
 use super::endpoint_call::EndpointCall;
 use super::pick::Place;
+use super::shared::{Shared, Start, Started};
 use super::waiting_call::{Placed, WaitingCall};
 use crate::ground::error::Reason;
 use crate::ground::scope;
+use crate::ground::sync::foreign;
 use crate::ground::time;
 use crate::ground::verdict::{self, AtResponse, Classify};
 use crate::layers::call::inner::reject;
@@ -25,6 +29,7 @@ use crate::telemetry::Unreported;
 pub struct ResponseFuture<S, Req, F, C = AtResponse> {
     #[pin]
     state: State<S, Req, F, C>,
+    shared: Arc<Shared<S>>,
     classifier: C,
 }
 
@@ -41,6 +46,8 @@ enum State<S, Req, F, C> {
         future: circuit_breaker::ResponseFuture<CallClient<S>, Req, F, C>,
         client_id: NonZeroU64,
         endpoint_call: Option<EndpointCall>,
+        /// Set while the client is not ready.
+        moved: Option<Pin<Box<OwnedNotified>>>,
     },
     Over,
 }
@@ -50,16 +57,8 @@ where
     S: Service<Req> + Clone,
 {
     #[inline]
-    pub(super) fn at(placed: Placed<S, Req>, classifier: C) -> Self {
-        Self { state: State::running(placed, &classifier), classifier }
-    }
-
-    pub(super) fn waiting(call: WaitingCall<S, Req>, classifier: C) -> Self {
-        Self { state: State::Waiting(Box::new(call)), classifier }
-    }
-
-    pub(super) fn refused(refusal: Unreported, classifier: C) -> Self {
-        Self { state: State::Refused(Some(refusal)), classifier }
+    pub(super) fn new(started: Started<S, Req>, shared: Arc<Shared<S>>, classifier: C) -> Self {
+        Self { state: State::new(started, &classifier), shared, classifier }
     }
 }
 
@@ -68,13 +67,22 @@ where
     S: Service<Req> + Clone,
 {
     #[inline]
+    fn new(started: Started<S, Req>, classifier: &C) -> Self {
+        match started {
+            Started::At(placed) => Self::running(placed, classifier),
+            Started::Waiting(call) => Self::Waiting(call),
+            Started::Refused(refusal) => Self::Refused(Some(refusal)),
+        }
+    }
+
+    #[inline]
     fn running(Placed { place, client, request }: Placed<S, Req>, classifier: &C) -> Self {
         let Place { permit, ticket, bound, .. } = place;
         let (endpoint, client_id) = (permit.endpoint(), client.id);
         scope::note_endpoint(endpoint.id);
         report::note_endpoint(&endpoint.key);
         let future = endpoint.breaker.call(ticket, client, request, classifier.clone());
-        Self::Running { future, client_id, endpoint_call: Some(EndpointCall::new(permit, bound)) }
+        Self::Running { future, client_id, endpoint_call: Some(EndpointCall::new(permit, bound)), moved: None }
     }
 }
 
@@ -91,12 +99,23 @@ where
         let mut this = self.project();
         loop {
             let output = match this.state.as_mut().project() {
-                StateProj::Running { mut future, client_id, endpoint_call: slot } => {
+                StateProj::Running { mut future, client_id, endpoint_call: slot, moved } => {
                     let Some(endpoint_call) = slot.as_mut() else { return Poll::Pending };
                     endpoint_call.polled();
                     let was_unready = future.is_client_unready();
                     let (result, answer) = scope::noting_answer(|| future.as_mut().poll(cx));
-                    let result = ready!(result);
+                    let Poll::Ready(result) = result else {
+                        if future.is_client_unready() && has_moved(this.shared, endpoint_call, *client_id, moved, cx) {
+                            let (Some(request), Some(left)) = (future.take_unsent(), slot.take()) else {
+                                return Poll::Pending;
+                            };
+                            let start = Start { now: time::now(), context: scope::current(), kept: Some(left.leave()) };
+                            let next = State::new(this.shared.start(request, start), this.classifier);
+                            this.state.set(next);
+                            continue;
+                        }
+                        return Poll::Pending;
+                    };
                     let now = endpoint_call.answered(answer);
                     let Some(mut endpoint_call) = slot.take() else { return Poll::Pending };
                     match result {
@@ -141,6 +160,34 @@ where
             this.state.set(State::Over);
             return Poll::Ready(output);
         }
+    }
+}
+
+/// Whether the endpoint has left the set or has moved to another address while its client was not ready. If not, the call is woken for
+/// that.
+#[cold]
+fn has_moved<S: Clone>(
+    shared: &Shared<S>,
+    call: &EndpointCall,
+    client_id: NonZeroU64,
+    moved: &mut Option<Pin<Box<OwnedNotified>>>,
+    cx: &mut Context<'_>,
+) -> bool {
+    let Some(endpoint) = call.endpoint() else { return false };
+    let mut is_new = moved.is_none();
+    loop {
+        let notified = moved.get_or_insert_with(|| Box::pin(Arc::clone(&endpoint.moved).notified_owned()));
+        let is_notified = foreign(|| notified.as_mut().poll(cx)).is_ready();
+        // After the poll: a change from here on is not missed.
+        if (is_new || is_notified)
+            && !shared.connections.is_current(&shared.balancer.set.load(), endpoint.id, client_id)
+        {
+            return true;
+        }
+        if !is_notified {
+            return false;
+        }
+        (*moved, is_new) = (None, true);
     }
 }
 

@@ -86,7 +86,7 @@
 #![cfg_attr(feature = "dns", doc = "of DNS ([`dns`]),")]
 #![cfg_attr(not(feature = "dns"), doc = "of DNS (`dns`, feature `dns`),")]
 //! or any other. When the set changes, endpoints that stay keep their state, by their key. Calls in flight at an endpoint that has left
-//! go on, and their answers are delivered.
+//! go on, and their answers are delivered. Calls that still wait for its client go on at another endpoint.
 #![cfg_attr(
     feature = "http",
     doc = "\n[`AtEndpoint`] makes a client for one endpoint of any client of HTTP: it sends each request to the endpoint's address."
@@ -208,6 +208,7 @@ mod observed;
 mod permit;
 mod pick;
 mod service;
+mod shared;
 mod standing;
 mod sweep;
 mod wait_queue;

@@ -5,13 +5,12 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use super::client::CallClient;
-use super::connections::Connections;
 use super::permit::Permit;
 use super::pick::{Place, admit};
+use super::shared::{Shared, Start};
 use super::standing::Wanted;
 use super::waiter::Waiter;
 use crate::algorithm::queue::Refusal;
-use crate::ground::call_deadline::CallDeadline;
 use crate::ground::scope;
 use crate::ground::time;
 use crate::telemetry::Unreported;
@@ -19,9 +18,9 @@ use crate::telemetry::Unreported;
 /// See the module.
 pub(super) struct WaitingCall<S, Req> {
     waiter: Waiter,
-    connections: Arc<Connections<S>>,
+    shared: Arc<Shared<S>>,
     request: Option<Req>,
-    context: scope::Context,
+    start: Start,
 }
 
 /// A call that has its place, with the client and the request.
@@ -32,8 +31,8 @@ pub(super) struct Placed<S, Req> {
 }
 
 impl<S: Clone, Req> WaitingCall<S, Req> {
-    pub(super) fn new(waiter: Waiter, connections: Arc<Connections<S>>, request: Req, context: scope::Context) -> Self {
-        Self { waiter, connections, request: Some(request), context }
+    pub(super) fn new(waiter: Waiter, shared: Arc<Shared<S>>, request: Req, start: Start) -> Self {
+        Self { waiter, shared, request: Some(request), start }
     }
 
     /// Ready when the call has a place, or is refused.
@@ -44,9 +43,9 @@ impl<S: Clone, Req> WaitingCall<S, Req> {
                 // The waker is registered by now, so no change is missed.
                 Poll::Pending => {
                     let (set, now) = (Arc::clone(&self.waiter.balancer().set.load()), time::now());
-                    let bound = CallDeadline::within(now, &self.context, set.limits.max_hold);
+                    let bound = self.start.bound(&set, now);
                     if let Some(place) = self.waiter.balancer().pick_probe(&set, bound, now) {
-                        let client = self.connections.client(&set, place.member);
+                        let client = self.shared.connections.client(&set, place.member);
                         if let Some(placed) = self.placed(place, client) {
                             return Poll::Ready(Ok(placed));
                         }
@@ -81,8 +80,8 @@ impl<S: Clone, Req> WaitingCall<S, Req> {
     /// `None` if the endpoint has left the set, or its breaker has opened meanwhile.
     fn admit(&mut self, permit: Permit) -> Option<Placed<S, Req>> {
         let (set, now) = (Arc::clone(&self.waiter.balancer().set.load()), time::now());
-        let client = self.connections.client_of(&set, permit.endpoint().id);
-        let bound = CallDeadline::within(now, &self.context, set.limits.max_hold);
+        let client = self.shared.connections.client_of(&set, permit.endpoint().id);
+        let bound = self.start.bound(&set, now);
         let wanted = set.serves_best().unwrap_or(Wanted::Any);
         let place = client.is_some().then(|| admit(0, permit, bound, wanted, now))??;
         self.placed(place, client)

@@ -45,6 +45,11 @@ impl CallDeadline {
         }
     }
 
+    /// The same deadline for what starts now: nothing of the call has been sent before.
+    pub(crate) fn restarted(self, now: Instant) -> Self {
+        Self { start: now, ..self }
+    }
+
     /// For a call that is over before it begins.
     #[inline]
     pub(crate) fn never() -> Self {

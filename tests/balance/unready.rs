@@ -82,3 +82,65 @@ async fn endpoint_whose_client_is_never_ready_gets_few_calls() {
         }
     }
 }
+
+fn by_address(max_hold: Duration) -> (BalanceLayer, Balance<Sometimes>) {
+    let mut config = BalanceConfig { max_concurrent: 1, ..BalanceConfig::default() };
+    config.circuit_breaker.max_hold = max_hold;
+    let layer = BalanceLayer::new(config).unwrap().with_endpoints([Endpoint::new("unready")]).unwrap();
+    let service = layer.service(|endpoint| Sometimes { is_ready: endpoint.address() != "unready", latency: 100 * MS });
+    (layer, service)
+}
+
+/// Nothing was sent, so the call goes on at another endpoint, within its bound.
+#[tokio::test(start_paused = true)]
+async fn call_that_waits_for_a_client_goes_on_when_its_endpoint_leaves() {
+    let (layer, service) = by_address(60 * SECOND);
+    let handle = layer.handle();
+    let waiting = tokio::spawn(service.clone().oneshot(0));
+    sleep(SECOND).await;
+    assert_eq!(handle.in_flight(), 1);
+    handle.set_endpoints([Endpoint::new("good")]).unwrap();
+    let begun = Instant::now();
+    assert_eq!(waiting.await.unwrap().unwrap(), 1);
+    assert_eq!((begun.elapsed().as_millis() / 100, handle.in_flight()), (1, 0));
+}
+
+#[tokio::test(start_paused = true)]
+async fn call_that_waits_for_a_client_goes_on_when_its_endpoint_moves() {
+    let (layer, service) = by_address(60 * SECOND);
+    let handle = layer.handle();
+    handle.set_endpoints([Endpoint::new("unready").with_key("a")]).unwrap();
+    let waiting = tokio::spawn(service.clone().oneshot(0));
+    sleep(SECOND).await;
+    handle.set_endpoints([Endpoint::new("good").with_key("a")]).unwrap();
+    let begun = Instant::now();
+    assert_eq!(waiting.await.unwrap().unwrap(), 1);
+    assert_eq!((begun.elapsed().as_millis() / 100, handle.in_flight()), (1, 0));
+}
+
+/// It waits for a permit of the new endpoint like any other call, and ends at the bound that it has had from its start.
+#[tokio::test(start_paused = true)]
+async fn call_whose_endpoint_leaves_keeps_its_bound() {
+    let (layer, service) = by_address(10 * SECOND);
+    let handle = layer.handle();
+    let begun = Instant::now();
+    let first = tokio::spawn(service.clone().oneshot(0));
+    sleep(SECOND).await;
+    handle.set_endpoints([Endpoint::new("good")]).unwrap();
+    let second = tokio::spawn(service.clone().oneshot(0));
+    settle().await;
+    assert!(handle.in_flight() == 1 && handle.waiting() == 1);
+    assert!(first.await.unwrap().is_ok() && second.await.unwrap().is_ok());
+    assert_eq!(begun.elapsed().as_millis() / 100, 12);
+
+    handle.set_endpoints([Endpoint::new("unready")]).unwrap();
+    let begun = Instant::now();
+    let call = service.clone().oneshot(0);
+    let waiting = tokio::spawn(async move { (call.await, begun.elapsed()) });
+    for n in 0..4 {
+        sleep(4 * SECOND).await;
+        handle.set_endpoints([Endpoint::new("unready").with_key(n.to_string())]).unwrap();
+    }
+    let (result, took) = waiting.await.unwrap();
+    assert_eq!((result.is_err(), took.as_secs(), handle.in_flight()), (true, 10, 0));
+}

@@ -229,6 +229,14 @@ impl<S, Req, F> Call<S, Req, F> {
     pub(crate) fn is_unusable(&self) -> bool {
         matches!(self, Self::Unusable)
     }
+
+    /// Ends the call and returns its request, if the service is still not ready.
+    pub(crate) fn take_unsent(mut self: Pin<&mut Self>) -> Option<Req> {
+        let CallProj::Waiting { request, .. } = self.as_mut().project() else { return None };
+        let request = request.take();
+        self.set(Self::Over);
+        request
+    }
 }
 
 impl<S, Req, F> Call<S, Req, F>

@@ -10,7 +10,7 @@ use crate::admission::timer::Timer;
 use crate::admission::woken::Woken;
 use crate::ground::scope;
 use crate::ground::time;
-use crate::ground::verdict::{self, AtResponse, Classify};
+use crate::ground::verdict::{self, AtResponse, Classify, Verdict};
 use crate::layers::call::inner::Call;
 
 /// A call that a circuit breaker has admitted or refused.
@@ -41,6 +41,16 @@ impl<S, Req, F, C> ResponseFuture<S, Req, F, C> {
     /// Whether the call has ended because the client's `poll_ready` failed.
     pub(crate) fn is_client_unusable(&self) -> bool {
         self.call.is_unusable()
+    }
+
+    /// Ends the call and returns its request, if the client is still not ready. That is no evidence.
+    pub(crate) fn take_unsent(self: Pin<&mut Self>) -> Option<Req> {
+        let this = self.project();
+        let request = this.call.take_unsent()?;
+        if let Some(ticket) = this.ticket.take() {
+            ticket.fail(Verdict::Ignored);
+        }
+        Some(request)
     }
 }
 
