@@ -1,11 +1,10 @@
 //! The state of a layer value: its endpoints and their health, which decide where calls go. All services of the layer value share it.
 
-use std::collections::HashMap;
 use std::fmt;
-use std::sync::{Arc, Weak};
+use std::sync::Arc;
 
 use super::config::BalanceConfig;
-use super::endpoint::{self, Endpoint};
+use super::departed::Departed;
 use super::endpoint_set::{EndpointSet, Member};
 use super::endpoint_state::{EndpointState, SetState, WaitingCalls};
 use super::latest_task::LatestTask;
@@ -13,10 +12,9 @@ use super::standing::Wanted;
 use super::wait_queue::WaitQueue;
 use crate::admission::registry::EndpointMode;
 use crate::algorithm::balance::{EjectionChange, EjectionRecord, Judged};
-use crate::ground::error::InvalidConfig;
 use crate::ground::settings::Settings;
 use crate::ground::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use crate::ground::sync::{Mutex, Swap, foreign, lock};
+use crate::ground::sync::{Mutex, Swap, lock};
 use crate::ground::time::{self, Instant};
 use crate::layers::core::LayerParts;
 use crate::layers::core::readiness_limit::ReadinessLimit;
@@ -32,9 +30,11 @@ pub(crate) struct Balancer {
     /// The ejections of the members, in the order of the set. The lock is for changes of the set and of its health; calls do not take
     /// it, except for the one that compares the endpoints when an interval is over.
     pub(super) records: Mutex<Vec<EjectionRecord>>,
+    /// The endpoints that have left. Locked with `records` locked, or alone.
+    pub(super) departed: Mutex<Departed>,
     /// When the endpoints are compared next, in nanoseconds.
     pub(super) next_sweep: AtomicU64,
-    readiness_limit: ReadinessLimit,
+    pub(super) readiness_limit: ReadinessLimit,
     /// The task that follows a stream of sets. It is superseded with `records` locked: the former stream changes no set after that.
     pub(super) discovery: LatestTask,
     /// The task of the active checks, superseded likewise.
@@ -54,6 +54,7 @@ impl Balancer {
             settings,
             set: Swap::from_pointee(set),
             records: Mutex::new(Vec::new()),
+            departed: Mutex::new(Departed::default()),
             next_sweep: AtomicU64::new(0),
             readiness_limit,
             discovery: LatestTask::new(),
@@ -65,94 +66,6 @@ impl Balancer {
     #[inline]
     pub(super) fn instruments(&self) -> &Instruments {
         &self.common.instruments
-    }
-
-    /// Replaces the set. Endpoints that stay keep their state; new ones start slowly, unless there was none before. A set of a
-    /// superseded stream, by its `epoch`, is ignored.
-    pub(super) fn set_endpoints(
-        self: &Arc<Self>,
-        endpoints: Vec<Endpoint>,
-        epoch: Option<u64>,
-    ) -> Result<(), InvalidConfig> {
-        let config = self.settings.get();
-        endpoint::check(&endpoints, config.max_endpoints)?;
-        let (now, settings) = (time::now(), config.choice());
-        let mut records = lock(&self.records);
-        if epoch.is_some_and(|epoch| !self.discovery.is_current(epoch)) {
-            return Ok(());
-        }
-        let before = self.set.load();
-        if before.members.iter().map(|member| &member.endpoint).eq(&endpoints) {
-            return Ok(());
-        }
-        let known: HashMap<&str, (&Member, EjectionRecord)> = before
-            .members
-            .iter()
-            .zip(records.iter())
-            .map(|(member, record)| (member.endpoint.key(), (member, *record)))
-            .collect();
-        let (mut members, mut judged) = (Vec::with_capacity(endpoints.len()), Vec::with_capacity(endpoints.len()));
-        for endpoint in endpoints {
-            let (state, record) = match known.get(endpoint.key()) {
-                Some((member, record)) => (Arc::clone(&member.state), *record),
-                None => {
-                    let state = self.new_endpoint(&endpoint, &config)?;
-                    if !known.is_empty() {
-                        state.warm_up(now);
-                    }
-                    (state, EjectionRecord::default())
-                }
-            };
-            state.load.set_weight(endpoint.weight());
-            members.push(Member { endpoint, state });
-            judged.push(Judged { record, ..Judged::default() });
-        }
-        // A smaller set allows fewer ejections.
-        apply(&settings.outliers.bound(&mut judged), &members, now);
-        *records = judged.into_iter().map(|judged| judged.record).collect();
-        look_at_breakers(&members, now);
-        let after = EndpointSet::new(before.generation + 1, members.into(), &settings);
-        let addresses: HashMap<&str, &str> =
-            after.members.iter().map(|member| (member.endpoint.key(), member.endpoint.address())).collect();
-        let has_moved = |member: &&Member| {
-            addresses.get(member.endpoint.key()).is_some_and(|address| *address != member.endpoint.address())
-        };
-        let moved = before.members.iter().filter(has_moved);
-        let moved: Vec<_> = moved.map(|member| Arc::clone(&member.state)).collect();
-        let left = before.members.iter().filter(|member| !addresses.contains_key(member.endpoint.key()));
-        let left: Vec<_> = left.map(|member| Arc::clone(&member.state)).collect();
-        drop(addresses);
-        let replaced = self.publish(after);
-        // After the swap: a call that finds an endpoint removed finds the new set, too.
-        left.iter().for_each(|state| state.standing.remove());
-        drop(known);
-        drop(before);
-        drop(records);
-        // The states of endpoints that left are dropped without the lock.
-        drop(replaced);
-        // A reload meanwhile has not seen the new endpoints.
-        if self.settings.get() != config {
-            self.spread_settings();
-        }
-        left.iter().chain(&moved).for_each(|state| foreign(|| state.moved.notify_waiters()));
-        self.serve_all();
-        Ok(())
-    }
-
-    fn new_endpoint(
-        self: &Arc<Self>,
-        endpoint: &Endpoint,
-        config: &BalanceConfig,
-    ) -> Result<Arc<EndpointState>, InvalidConfig> {
-        self.common.waiting_calls.get_or_init(|| Arc::downgrade(self) as _);
-        let state = EndpointState::new(endpoint.shared_key(), config, &self.readiness_limit, &self.common)?;
-        let balancer = Arc::downgrade(self);
-        state.breaker.on_change(move || {
-            if let Some(balancer) = Weak::upgrade(&balancer) {
-                balancer.breaker_changed();
-            }
-        });
-        Ok(Arc::new(state))
     }
 
     /// Sets how the endpoint with this key is used. `false`: there is none.
@@ -177,7 +90,7 @@ impl Balancer {
 
     /// After a step of a breaker that changes what calls may do. The shares of the tiers change with the first step of a break, and
     /// with its end; not with those between, as a half-open breaker refuses calls, too.
-    fn breaker_changed(&self) {
+    pub(super) fn breaker_changed(&self) {
         let settings = self.settings.read(BalanceConfig::choice);
         let replaced = {
             let _records = lock(&self.records);
@@ -205,6 +118,16 @@ impl Balancer {
     /// Whether calls get an endpoint of this set sooner or later.
     pub(super) fn may_serve(&self, set: &EndpointSet) -> bool {
         set.serves_best().is_some() || set.members.is_empty() && self.awaits_set.load(Ordering::Acquire)
+    }
+
+    /// Forgets the endpoints that left long ago, at most once for each comparison of the set.
+    pub(super) fn forget_departed(&self, now: Instant) {
+        let limit = self.settings.read(|config| config.max_endpoints);
+        let forgotten = {
+            let mut departed = lock(&self.departed);
+            if departed.is_empty() { Vec::new() } else { departed.forget(limit, now) }
+        };
+        drop(forgotten);
     }
 
     /// Gives free permits to waiting calls, and lets them look at the endpoints again. Call it after each change of the set.
@@ -267,7 +190,7 @@ impl WaitingCalls for Balancer {
 
 /// Makes the states of the breakers visible to choices. An endpoint whose breaker has closed starts slowly. Returns whether one of them has
 /// changed. Callers must serialise calls of this.
-fn look_at_breakers(members: &[Member], now: Instant) -> bool {
+pub(super) fn look_at_breakers(members: &[Member], now: Instant) -> bool {
     let look = |member: &Member| {
         let is_restricted = !member.state.breaker.admits_all();
         let changed = member.state.standing.set_restricted(is_restricted);

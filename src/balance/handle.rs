@@ -21,7 +21,8 @@ impl BalanceHandle {
     }
 
     /// Replaces the set of endpoints. An endpoint that stays, by its key, keeps its calls, its circuit breaker and what is known of its
-    /// latency. Calls in flight at an endpoint that has left go on, and their answers are delivered. A new endpoint starts slowly.
+    /// latency; so does one that is back within a minute, or while calls are in flight there. Calls in flight at an endpoint that has left
+    /// go on, and their answers are delivered. A new endpoint starts slowly.
     ///
     /// # Errors
     /// As [`with_endpoints`](super::BalanceLayer::with_endpoints); then the former set stays.

@@ -85,7 +85,8 @@
 //! ([`BalanceHandle::follow`]): of tower's `Discover` ([`discovered`]),
 #![cfg_attr(feature = "dns", doc = "of DNS ([`dns`]),")]
 #![cfg_attr(not(feature = "dns"), doc = "of DNS (`dns`, feature `dns`),")]
-//! or any other. When the set changes, endpoints that stay keep their state, by their key. Calls in flight at an endpoint that has left
+//! or any other. When the set changes, endpoints that stay keep their state, by their key. So do
+//! those that are back within a minute, or while calls are still in flight there, as when a discovery flaps. Calls in flight at an endpoint that has left
 //! go on, and their answers are delivered. Calls that still wait for its client go on at another endpoint.
 #![cfg_attr(
     feature = "http",
@@ -195,6 +196,7 @@ mod config;
 mod connections;
 #[cfg(feature = "http")]
 mod constructors;
+mod departed;
 mod discovery;
 mod endpoint;
 mod endpoint_call;
@@ -204,6 +206,7 @@ mod future;
 mod handle;
 mod latest_task;
 mod layer;
+mod membership;
 mod observed;
 mod permit;
 mod pick;

@@ -94,6 +94,11 @@ impl Standing {
         self.0.fetch_or(REMOVED, Ordering::Relaxed);
     }
 
+    /// It is in the set again. What was set by hand held while it stayed.
+    pub(super) fn come_back(&self) {
+        self.0.fetch_and(!(REMOVED | STANDBY | DRAINING | ISOLATED), Ordering::Relaxed);
+    }
+
     /// Returns whether that is a change.
     pub(super) fn set_restricted(&self, is_restricted: bool) -> bool {
         self.set_flag(RESTRICTED, is_restricted)

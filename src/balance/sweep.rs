@@ -26,6 +26,7 @@ impl Balancer {
         if self.next_sweep.compare_exchange(due, next, Ordering::Relaxed, Ordering::Relaxed).is_err() {
             return;
         }
+        self.forget_departed(now);
         // After a pause of the traffic the counts may be hours old.
         let are_stale = now.since(Instant::from_nanos(due)) > settings.interval;
         let counts = |member: &Member| {

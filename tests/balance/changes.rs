@@ -130,3 +130,72 @@ async fn outlier_is_ejected(bad: Behaviour) {
     assert_eq!(ejected(), 0);
     assert!(servers.calls()[0] > before);
 }
+
+/// A discovery that flaps: the endpoint leaves the set and is back under its key. Its calls still count, and so does its outage.
+#[tokio::test(start_paused = true)]
+async fn endpoint_that_returns_soon_keeps_its_state() {
+    seawall::seed(1);
+    let servers = Servers::answering(3, 10 * MS);
+    let layer = servers.layer(BalanceConfig { max_concurrent: 4, ..breakers::opens_at_once() });
+    let (handle, service) = (layer.handle(), servers.service(&layer));
+    let all = servers.endpoints();
+    let flap = || {
+        handle.set_endpoints([all[1].clone(), all[2].clone()]).unwrap();
+        handle.set_endpoints(all.clone()).unwrap();
+    };
+    servers.set(0, Behaviour::Fails(MS));
+    breakers::fail(&service, 1).await;
+    flap();
+    let before = servers.calls()[0];
+    for _ in 0..50 {
+        call(&service).await.unwrap();
+    }
+    assert_eq!(servers.calls()[0], before, "its breaker is open");
+
+    // Half a minute later its break is over. Its calls hang, and it is full.
+    servers.set(0, Behaviour::Answers(10 * MS));
+    sleep(40 * SECOND).await;
+    load(service.clone(), 100, 30 * SECOND).await;
+    handle.set_endpoints([all[0].clone()]).unwrap();
+    servers.set(0, Behaviour::Hangs);
+    let calls: Vec<_> = (0..4).map(|_| tokio::spawn(service.clone().oneshot(0))).collect();
+    settle().await;
+    assert_eq!(servers.running()[0], 4);
+    flap();
+    assert_eq!(handle.in_flight(), 4);
+    for _ in 0..50 {
+        assert_ne!(call(&service).await.unwrap(), 0);
+    }
+    calls.into_iter().for_each(|call| call.abort());
+    settle().await;
+    assert_eq!((servers.running()[0], handle.in_flight()), (0, 0));
+}
+
+/// An instance that is back after minutes, or one of many that come and go, is a new one.
+#[tokio::test(start_paused = true)]
+async fn state_of_endpoints_that_left_is_bounded() {
+    for (away, others, is_kept) in [(SECOND, 2, true), (70 * SECOND, 0, false), (SECOND, 10, false)] {
+        seawall::seed(1);
+        let servers = Servers::answering(2, 10 * MS);
+        let mut config = BalanceConfig { max_endpoints: 3, ..breakers::opens_at_once() };
+        config.circuit_breaker.break_duration = 600 * SECOND;
+        config.circuit_breaker.max_break = 600 * SECOND;
+        let layer = servers.layer(config);
+        let (handle, service) = (layer.handle(), servers.service(&layer));
+        let all = servers.endpoints();
+        servers.set(0, Behaviour::Fails(MS));
+        breakers::fail(&service, 1).await;
+        servers.set(0, Behaviour::Answers(10 * MS));
+        handle.set_endpoints([all[1].clone()]).unwrap();
+        sleep(away).await;
+        for n in 0..others {
+            handle.set_endpoints([all[1].clone(), Endpoint::new(format!("1{n}"))]).unwrap();
+        }
+        handle.set_endpoints(all).unwrap();
+        let before = servers.calls()[0];
+        for _ in 0..100 {
+            call(&service).await.unwrap();
+        }
+        assert_eq!(servers.calls()[0] == before, is_kept, "{away:?}, {others}");
+    }
+}
