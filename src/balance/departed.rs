@@ -57,6 +57,10 @@ impl Departed {
         keys.iter().filter_map(|key| self.0.remove(key)).map(|endpoint| endpoint.state).collect()
     }
 
+    pub(super) fn get(&self, key: &str) -> Option<Arc<EndpointState>> {
+        self.0.get(key).map(|endpoint| Arc::clone(&endpoint.state))
+    }
+
     pub(super) fn is_empty(&self) -> bool {
         self.0.is_empty()
     }

@@ -4,6 +4,7 @@ use super::balancer::Balancer;
 use super::endpoint::Endpoint;
 use crate::admission::registry::EndpointMode;
 use crate::ground::error::InvalidConfig;
+use crate::ground::sync::lock;
 
 /// Changes the endpoints of a layer value at run time. Cheap to clone.
 #[derive(Clone, Debug)]
@@ -38,6 +39,17 @@ impl BalanceHandle {
     /// How many calls are in flight, over all endpoints of the set.
     pub fn in_flight(&self) -> usize {
         self.balancer.set.load().members.iter().map(|member| member.state.load.in_flight() as usize).sum()
+    }
+
+    /// How many calls are in flight at the endpoint with this key. It is also known while the state of an endpoint that has left is kept:
+    /// for a minute, and while calls are in flight. So a drained endpoint can be stopped when there are none left. `None` if there is
+    /// no such endpoint.
+    pub fn in_flight_at(&self, key: &str) -> Option<usize> {
+        let set = self.balancer.set.load();
+        let member = set.members.iter().find(|member| member.endpoint.key() == key);
+        let departed = || lock(&self.balancer.departed).get(key);
+        let state = member.map(|member| Arc::clone(&member.state)).or_else(departed)?;
+        Some(state.load.in_flight() as usize)
     }
 
     /// How many calls wait for a permit.

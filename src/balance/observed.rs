@@ -29,6 +29,10 @@ impl Observed for Balancer {
         self.set_mode(key, mode)
     }
 
+    fn endpoint_keys(&self) -> Vec<String> {
+        self.set.load().members.iter().map(|member| member.endpoint.key().to_owned()).collect()
+    }
+
     fn condition(&self, now: Instant) -> Condition {
         let set = self.set.load();
         let count = |is: &dyn Fn(&Member) -> bool| set.members.iter().filter(|member| is(member)).count();

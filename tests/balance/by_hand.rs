@@ -117,8 +117,36 @@ async fn registry_changes_the_mode_of_an_endpoint() {
     let layer = servers.layer(BalanceConfig::default()).named_in(&registry, "orders").unwrap();
     registry.set_endpoint_mode("orders", "1", EndpointMode::Isolated).unwrap();
     assert_eq!(layer.handle().mode("1"), Some(EndpointMode::Isolated));
-    for (name, key) in [("orders", "2"), ("others", "1")] {
-        let error = registry.set_endpoint_mode(name, key, EndpointMode::Isolated).unwrap_err().to_string();
-        assert!(error.contains(name) && error.contains(key), "{error}");
+    let error = |name, key| registry.set_endpoint_mode(name, key, EndpointMode::Isolated).unwrap_err();
+    assert_eq!(
+        error("orders", "2").to_string(),
+        r#"no balancer that is named "orders" has an endpoint with the key "2", expected one of "0", "1""#
+    );
+    assert_eq!(error("orders", "2").keys(), ["0", "1"]);
+    assert_eq!(
+        error("others", "1").to_string(),
+        r#"no balancer that is named "others" has an endpoint with the key "1""#
+    );
+    layer.handle().set_endpoints((10..90).map(|n| Endpoint::new(n.to_string()))).unwrap();
+    assert_eq!(error("orders", "2").keys().len(), 20);
+    let text = error("orders", "2").to_string();
+    assert!(text.ends_with(r#""28", "29" and 60 others"#), "{text}");
+}
+
+/// A drained endpoint can be stopped once no call is in flight there, also after it has left the set.
+#[tokio::test(start_paused = true)]
+async fn calls_in_flight_are_known_for_each_endpoint() {
+    let servers = Servers::answering(2, SECOND);
+    let layer = servers.layer(BalanceConfig::default());
+    let (handle, service) = (layer.handle(), servers.service(&layer));
+    assert!(handle.set_mode("1", EndpointMode::Draining));
+    let calls: Vec<_> = (0..3).map(|_| tokio::spawn(service.clone().oneshot(0))).collect();
+    settle().await;
+    assert_eq!(["0", "1", "2"].map(|key| handle.in_flight_at(key)), [Some(3), Some(0), None]);
+    handle.set_endpoints(servers.endpoints().into_iter().skip(1)).unwrap();
+    assert_eq!((handle.in_flight(), handle.in_flight_at("0")), (0, Some(3)));
+    for call in calls {
+        call.await.unwrap().unwrap();
     }
+    assert_eq!(handle.in_flight_at("0"), Some(0));
 }

@@ -48,6 +48,10 @@ impl Component {
         self.observed.set_endpoint_mode(key, mode)
     }
 
+    pub(super) fn endpoint_keys(&self) -> Vec<String> {
+        self.observed.endpoint_keys()
+    }
+
     /// Changes its mode or limit by hand. The change stays in force until it is changed again, here or by a reload of that very
     /// setting.
     ///

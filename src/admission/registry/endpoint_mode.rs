@@ -43,11 +43,29 @@ impl fmt::Display for EndpointMode {
 pub struct NoSuchEndpoint {
     pub(super) name: String,
     pub(super) key: String,
+    /// The first keys that exist.
+    pub(super) keys: Vec<String>,
+    /// How many more there are.
+    pub(super) more: usize,
+}
+
+impl NoSuchEndpoint {
+    /// How many keys it lists.
+    pub(super) const LISTED: usize = 20;
+
+    /// The keys of the endpoints of the balancers with this name: the first 20.
+    pub fn keys(&self) -> &[String] {
+        &self.keys
+    }
 }
 
 impl fmt::Display for NoSuchEndpoint {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "no balancer that is named {:?} has an endpoint with the key {:?}", self.name, self.key)
+        write!(f, "no balancer that is named {:?} has an endpoint with the key {:?}", self.name, self.key)?;
+        for (i, key) in self.keys.iter().enumerate() {
+            write!(f, "{}{key:?}", if i == 0 { ", expected one of " } else { ", " })?;
+        }
+        if self.more > 0 { write!(f, " and {} others", self.more) } else { Ok(()) }
     }
 }
 

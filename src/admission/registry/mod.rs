@@ -136,10 +136,16 @@ impl Registry {
     /// stays in force until it is set again, or the endpoint leaves the set.
     ///
     /// # Errors
-    /// If no balancer with this name has an endpoint with this key.
+    /// If no balancer with this name has an endpoint with this key. The error lists the keys that exist.
     pub fn set_endpoint_mode(&self, name: &str, key: &str, mode: EndpointMode) -> Result<(), NoSuchEndpoint> {
-        let found = self.find(name).iter().any(|component| component.set_endpoint_mode(key, mode));
-        if found { Ok(()) } else { Err(NoSuchEndpoint { name: name.to_owned(), key: key.to_owned() }) }
+        let components = self.find(name);
+        if components.iter().any(|component| component.set_endpoint_mode(key, mode)) {
+            return Ok(());
+        }
+        let mut keys: Vec<_> = components.iter().flat_map(Component::endpoint_keys).collect();
+        let more = keys.len().saturating_sub(NoSuchEndpoint::LISTED);
+        keys.truncate(NoSuchEndpoint::LISTED);
+        Err(NoSuchEndpoint { name: name.to_owned(), key: key.to_owned(), keys, more })
     }
 
     /// Publishes all metrics now, through the installed recorder. A task in a runtime that makes calls does so once a second. An

@@ -27,6 +27,11 @@ pub(crate) trait Observed: Release + Send + Sync {
         false
     }
 
+    /// The keys of its endpoints.
+    fn endpoint_keys(&self) -> Vec<String> {
+        Vec::new()
+    }
+
     /// Applies the command, if this kind of layer supports it.
     fn apply(&self, command: Command, now: Instant) -> Result<(), Unsupported> {
         let _ = now;
