@@ -52,7 +52,7 @@ impl Rules {
 /// A withdrawn token. It must be [spent](Ledger::spend) or [refunded](Ledger::refund).
 #[derive(Debug)]
 #[must_use]
-pub(crate) enum Claim {
+pub(crate) enum ClaimedToken {
     /// Gathered from deposits; the oldest is of this epoch.
     Deposited { epoch: u64 },
     /// Held in the reserve.
@@ -87,27 +87,27 @@ impl Ledger {
     }
 
     /// Withdraws a token, if there is one: from the deposits first, which expire.
-    pub(crate) fn withdraw(&mut self, now: Instant) -> Option<Claim> {
+    pub(crate) fn withdraw(&mut self, now: Instant) -> Option<ClaimedToken> {
         match self.deposits.take(TOKEN, now) {
-            Some(epoch) => Some(Claim::Deposited { epoch }),
-            None => self.reserve.hold(now).then_some(Claim::Reserved),
+            Some(epoch) => Some(ClaimedToken::Deposited { epoch }),
+            None => self.reserve.hold(now).then_some(ClaimedToken::Reserved),
         }
     }
 
     /// The retry was made.
-    pub(crate) fn spend(&mut self, claim: Claim, now: Instant) {
+    pub(crate) fn spend(&mut self, claim: ClaimedToken, now: Instant) {
         match claim {
-            Claim::Deposited { .. } => {}
-            Claim::Reserved => self.reserve.spend(now),
+            ClaimedToken::Deposited { .. } => {}
+            ClaimedToken::Reserved => self.reserve.spend(now),
         }
     }
 
     /// The retry was not made: the token is returned, unless it has expired.
-    pub(crate) fn refund(&mut self, claim: Claim) {
+    pub(crate) fn refund(&mut self, claim: ClaimedToken) {
         match claim {
             // All of it expires with its oldest part, so that no deposit lives longer.
-            Claim::Deposited { epoch } => self.deposits.put(TOKEN, epoch),
-            Claim::Reserved => self.reserve.refund(),
+            ClaimedToken::Deposited { epoch } => self.deposits.put(TOKEN, epoch),
+            ClaimedToken::Reserved => self.reserve.refund(),
         }
     }
 

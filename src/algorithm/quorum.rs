@@ -2,7 +2,7 @@
 
 /// The state of a vote.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Tally {
+pub(crate) enum VoteTally {
     /// Votes are missing.
     Undecided,
     /// The votes with this number agree.
@@ -27,7 +27,7 @@ impl Ballot {
     }
 
     /// Counts the vote of one endpoint: the number of its answer, or none if it failed.
-    pub(crate) fn vote(&mut self, answer: Option<usize>) -> Tally {
+    pub(crate) fn vote(&mut self, answer: Option<usize>) -> VoteTally {
         self.missing = self.missing.saturating_sub(1);
         if let Some(answer) = answer {
             if self.counts.len() <= answer {
@@ -36,12 +36,12 @@ impl Ballot {
             if let Some(count) = self.counts.get_mut(answer) {
                 *count += 1;
                 if *count >= self.needed {
-                    return Tally::Agreed(answer);
+                    return VoteTally::Agreed(answer);
                 }
             }
         }
         let most = self.counts.iter().copied().max().unwrap_or(0);
-        if most + self.missing < self.needed { Tally::Impossible } else { Tally::Undecided }
+        if most + self.missing < self.needed { VoteTally::Impossible } else { VoteTally::Undecided }
     }
 }
 
@@ -51,14 +51,14 @@ mod tests {
 
     use super::*;
 
-    fn votes(endpoints: usize, needed: usize, votes: &[Option<usize>]) -> Vec<Tally> {
+    fn votes(endpoints: usize, needed: usize, votes: &[Option<usize>]) -> Vec<VoteTally> {
         let mut ballot = Ballot::new(endpoints, needed);
         votes.iter().map(|vote| ballot.vote(*vote)).collect()
     }
 
     #[test]
     fn two_of_three_agree_or_cannot() {
-        use Tally::{Agreed, Impossible, Undecided};
+        use VoteTally::{Agreed, Impossible, Undecided};
         let (a, b, c, failed) = (Some(0), Some(1), Some(2), None);
         assert_eq!(votes(3, 2, &[a, b, a]), [Undecided, Undecided, Agreed(0)]);
         assert_eq!(votes(3, 2, &[a, a]), [Undecided, Agreed(0)]);
@@ -84,13 +84,13 @@ mod tests {
                 let count = |answer| so_far.iter().filter(|vote| **vote == Some(answer)).count();
                 let most = (0..4).map(count).max().unwrap_or(0);
                 let expected = match (0..4).find(|answer| count(*answer) >= needed) {
-                    Some(answer) => Tally::Agreed(answer),
-                    None if most + given.len() - counted < needed => Tally::Impossible,
-                    None => Tally::Undecided,
+                    Some(answer) => VoteTally::Agreed(answer),
+                    None if most + given.len() - counted < needed => VoteTally::Impossible,
+                    None => VoteTally::Undecided,
                 };
                 let tally = ballot.vote(given[counted - 1]);
                 prop_assert_eq!(tally, expected);
-                if tally != Tally::Undecided {
+                if tally != VoteTally::Undecided {
                     return Ok(());
                 }
             }

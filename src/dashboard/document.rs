@@ -33,13 +33,13 @@ pub(super) struct Documents {
 
 #[derive(Debug, Default)]
 struct Latest {
-    made: Option<Made>,
+    made: Option<MadeDocuments>,
     /// How often the documents became stale. A document is not kept if its data was read before the last time.
     changes: u64,
 }
 
 #[derive(Debug)]
-struct Made {
+struct MadeDocuments {
     at: Instant,
     /// By form. Each is made when it is first requested.
     forms: Vec<(Form, Bytes)>,
@@ -47,7 +47,7 @@ struct Made {
 }
 
 /// How to respond.
-pub(super) enum Answer {
+pub(super) enum LiveAnswer {
     Ready(Bytes),
     /// Make the document with [`Documents::make`], where it may block.
     ToBeMade(Making),
@@ -56,9 +56,9 @@ pub(super) enum Answer {
 }
 
 impl Documents {
-    pub(super) fn answer(&self, form: Form, config: &DashboardConfig, now: Instant) -> Answer {
+    pub(super) fn answer(&self, form: Form, config: &DashboardConfig, now: Instant) -> LiveAnswer {
         if self.answers.load(Ordering::Relaxed) >= config.max_responses {
-            return Answer::TooMany;
+            return LiveAnswer::TooMany;
         }
         let latest = lock(&self.latest);
         if let Some(made) = &latest.made {
@@ -67,12 +67,13 @@ impl Documents {
             let is_left_to_another = now.since(made.at) < 3 * INTERVAL && self.being_made.load(Ordering::Relaxed) > 0;
             if let Some((_, document)) = made.forms.iter().find(|(made, _)| *made == form) {
                 if is_present || is_left_to_another {
-                    return Answer::Ready(self.counted(document));
+                    return LiveAnswer::Ready(self.counted(document));
                 }
             }
         }
         drop(latest);
-        Making::begin(&self.being_made, config.max_documents_in_progress).map_or(Answer::TooMany, Answer::ToBeMade)
+        Making::begin(&self.being_made, config.max_documents_in_progress)
+            .map_or(LiveAnswer::TooMany, LiveAnswer::ToBeMade)
     }
 
     /// Makes the document from the data of this second if there is any, or else from `live`. It can take milliseconds.
@@ -99,7 +100,7 @@ impl Documents {
             }
             (made, at) => {
                 let at = at.unwrap_or_else(time::now);
-                made.replace(Made { at, forms: vec![(form, document.clone())], live })
+                made.replace(MadeDocuments { at, forms: vec![(form, document.clone())], live })
             }
         };
         drop(latest);
@@ -120,22 +121,22 @@ impl Documents {
     /// The document, counted as a response in flight until the last of its bytes has been sent.
     fn counted(&self, document: &Bytes) -> Bytes {
         self.answers.fetch_add(1, Ordering::Relaxed);
-        Bytes::from_owner(Counted { document: document.clone(), answers: Arc::clone(&self.answers) })
+        Bytes::from_owner(CountedDocument { document: document.clone(), answers: Arc::clone(&self.answers) })
     }
 }
 
-struct Counted {
+struct CountedDocument {
     document: Bytes,
     answers: Arc<AtomicUsize>,
 }
 
-impl AsRef<[u8]> for Counted {
+impl AsRef<[u8]> for CountedDocument {
     fn as_ref(&self) -> &[u8] {
         &self.document
     }
 }
 
-impl Drop for Counted {
+impl Drop for CountedDocument {
     fn drop(&mut self) {
         self.answers.fetch_sub(1, Ordering::Relaxed);
     }
@@ -191,9 +192,9 @@ mod tests {
     /// The document, and whether it had to be made.
     fn ask(documents: &Documents, form: Form, n: u32) -> Option<(Bytes, bool)> {
         match documents.answer(form, &DashboardConfig::default(), time::now()) {
-            Answer::Ready(bytes) => Some((bytes, false)),
-            Answer::ToBeMade(making) => Some((documents.make(form, making, || live(n)), true)),
-            Answer::TooMany => None,
+            LiveAnswer::Ready(bytes) => Some((bytes, false)),
+            LiveAnswer::ToBeMade(making) => Some((documents.make(form, making, || live(n)), true)),
+            LiveAnswer::TooMany => None,
         }
     }
 
@@ -215,7 +216,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn document_read_before_a_change_is_not_kept() {
         let documents = Documents::default();
-        let Answer::ToBeMade(making) = documents.answer(PLAIN, &DashboardConfig::default(), time::now()) else {
+        let LiveAnswer::ToBeMade(making) = documents.answer(PLAIN, &DashboardConfig::default(), time::now()) else {
             panic!("there is none")
         };
         documents.make(PLAIN, making, || {
@@ -241,11 +242,11 @@ mod tests {
     fn documents_being_made_are_bounded() {
         let documents = Documents::default();
         let mut waiting = Vec::new();
-        while let Answer::ToBeMade(making) = documents.answer(PLAIN, &DashboardConfig::default(), time::now()) {
+        while let LiveAnswer::ToBeMade(making) = documents.answer(PLAIN, &DashboardConfig::default(), time::now()) {
             waiting.push(making);
         }
         assert_eq!(waiting.len(), 8);
         waiting.pop();
-        assert!(matches!(documents.answer(PLAIN, &DashboardConfig::default(), time::now()), Answer::ToBeMade(_)));
+        assert!(matches!(documents.answer(PLAIN, &DashboardConfig::default(), time::now()), LiveAnswer::ToBeMade(_)));
     }
 }

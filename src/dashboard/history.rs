@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use serde_json::{Map, Value};
 
-use super::reading::{COUNTED, GAUGES, Key, Reading};
+use super::reading::{COUNTED, ComponentKey, GAUGES, Reading};
 use crate::ground::time::Instant;
 
 /// How many seconds are kept.
@@ -13,7 +13,7 @@ pub(super) const KEPT: usize = 60;
 
 #[derive(Debug, Default)]
 pub(super) struct History {
-    tracks: BTreeMap<Key, Track>,
+    tracks: BTreeMap<ComponentKey, Track>,
     last: Option<Instant>,
 }
 
@@ -34,7 +34,7 @@ fn columns() -> impl Iterator<Item = &'static str> {
 impl History {
     /// Records the readings of all components at `now`. The history of a component without a reading is dropped. A component that
     /// came back under its name starts a new history.
-    pub(super) fn record(&mut self, now: Instant, readings: Vec<(Key, Reading)>) {
+    pub(super) fn record(&mut self, now: Instant, readings: Vec<(ComponentKey, Reading)>) {
         let elapsed = self.last.map(|last| now.since(last));
         self.last = Some(now);
         let mut before = std::mem::take(&mut self.tracks);
@@ -125,7 +125,7 @@ mod tests {
         reading
     }
 
-    fn key(name: &str) -> Key {
+    fn key(name: &str) -> ComponentKey {
         (name.to_owned(), "bulkhead")
     }
 

@@ -10,7 +10,7 @@ use crate::telemetry::{STATES, Successes};
 pub(super) const INTERVAL: Duration = Duration::from_secs(1);
 
 /// A component's name and layer.
-pub(super) type Key = (String, &'static str);
+pub(super) type ComponentKey = (String, &'static str);
 
 /// The counters. A `good` call shows that the dependency is alive, and a `failed` call counts against it. An `inside` call was
 /// refused by a layer further in and never reached the dependency. A `given_up` call was abandoned by its caller.

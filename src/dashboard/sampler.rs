@@ -18,12 +18,12 @@ use crate::ground::time;
 /// Shared by all clones of a dashboard; dropping it ends the task.
 #[derive(Debug)]
 pub(super) struct Sampler {
-    watched: Arc<Watched>,
+    watched: Arc<WatchedRegistry>,
     task: Mutex<Option<AbortHandle>>,
 }
 
 #[derive(Debug)]
-struct Watched {
+struct WatchedRegistry {
     registry: Registry,
     history: Mutex<History>,
     documents: Documents,
@@ -31,7 +31,8 @@ struct Watched {
 
 impl Sampler {
     pub(super) fn new(registry: Registry) -> Self {
-        let watched = Arc::new(Watched { registry, history: Mutex::default(), documents: Documents::default() });
+        let watched =
+            Arc::new(WatchedRegistry { registry, history: Mutex::default(), documents: Documents::default() });
         let sampler = Self { watched, task: Mutex::new(None) };
         sampler.run();
         sampler
@@ -88,7 +89,7 @@ impl Drop for Sampler {
     }
 }
 
-impl Watched {
+impl WatchedRegistry {
     async fn watch(self: Arc<Self>) {
         let mut timer = Timer::new();
         let mut next = time::now();

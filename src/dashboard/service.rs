@@ -13,7 +13,7 @@ use super::answer;
 use super::body::Body;
 use super::config::DashboardConfig;
 use super::control;
-use super::document::{Answer, Form};
+use super::document::{Form, LiveAnswer};
 use super::future::ResponseFuture;
 use super::host::Hosts;
 use super::sampler::Sampler;
@@ -109,9 +109,9 @@ impl Dashboard {
         let form = Form { controls: self.is_controlled_by(parts), gzip: takes_gzip(parts) };
         let answered = |response| ResponseFuture::answered(fit(parts, response));
         match self.sampler.documents().answer(form, &self.config, time::now()) {
-            Answer::Ready(document) => answered(answer::document(document, form.gzip)),
-            Answer::TooMany => answered(answer::too_many()),
-            Answer::ToBeMade(making) => {
+            LiveAnswer::Ready(document) => answered(answer::document(document, form.gzip)),
+            LiveAnswer::TooMany => answered(answer::too_many()),
+            LiveAnswer::ToBeMade(making) => {
                 let sampler = Arc::clone(&self.sampler);
                 let make = move || sampler.documents().make(form, making, || sampler.live());
                 match Handle::try_current() {

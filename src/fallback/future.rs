@@ -29,7 +29,7 @@ where
 {
     #[allow(clippy::type_complexity, reason = "four futures, each in its state")]
     #[pin]
-    state: State<Call<S, A::Attempt, S::Future>, C::Settling, C::Detaching, A::Answering, C::Settled>,
+    state: FallbackFutureState<Call<S, A::Attempt, S::Future>, C::Settling, C::Detaching, A::Answering, C::Settled>,
     call: FallbackCall,
     /// `None` if no fallback can follow.
     attempted: Option<Attempted<A, A::Kept>>,
@@ -44,8 +44,8 @@ pub(super) struct Attempted<A, K> {
     pub(super) kept: K,
 }
 
-#[pin_project(project = StateProj)]
-enum State<Inner, Settling, Detaching, Answering, T> {
+#[pin_project(project = FallbackFutureStateProj)]
+enum FallbackFutureState<Inner, Settling, Detaching, Answering, T> {
     /// The inner service has the call => Settling | Answering | Over
     Calling {
         #[pin]
@@ -87,7 +87,7 @@ where
         classifier: C,
         mark: M,
     ) -> Self {
-        Self { state: State::Calling { call: inner }, call, attempted, classifier, mark }
+        Self { state: FallbackFutureState::Calling { call: inner }, call, attempted, classifier, mark }
     }
 }
 
@@ -108,7 +108,7 @@ where
         let layer_id = call.instruments.layer_id();
         loop {
             let failure = match this.state.as_mut().project() {
-                StateProj::Calling { call: inner } => {
+                FallbackFutureStateProj::Calling { call: inner } => {
                     let answer = {
                         let _sending = upload_waits::enter(call.sending.as_ref());
                         inner.poll(cx, layer_id)
@@ -116,7 +116,7 @@ where
                     match answer {
                         Poll::Ready(Ok(response)) => {
                             let settling = this.classifier.settle(response);
-                            this.state.set(State::Settling { settling });
+                            this.state.set(FallbackFutureState::Settling { settling });
                             continue;
                         }
                         Poll::Ready(Err(error)) => {
@@ -125,14 +125,14 @@ where
                         }
                         Poll::Pending => {
                             let why = ready!(call.poll_deadline(cx));
-                            this.state.set(State::Over);
+                            this.state.set(FallbackFutureState::Over);
                             return Poll::Ready(Err(call.cut(why)));
                         }
                     }
                 }
-                StateProj::Settling { settling } => match settling.poll(cx) {
+                FallbackFutureStateProj::Settling { settling } => match settling.poll(cx) {
                     Poll::Ready((Verdict::Success, response)) => {
-                        this.state.set(State::Over);
+                        this.state.set(FallbackFutureState::Over);
                         call.timer.disarm();
                         call.record(Verdict::Success);
                         return Poll::Ready(Ok(this.mark.inner(response)));
@@ -140,11 +140,11 @@ where
                     Poll::Ready((verdict, response)) => Failure::new(Ok(response), verdict, layer_id),
                     Poll::Pending => {
                         let why = ready!(call.poll_deadline(cx));
-                        this.state.set(State::Over);
+                        this.state.set(FallbackFutureState::Over);
                         return Poll::Ready(Err(call.cut(why)));
                     }
                 },
-                StateProj::Detaching { detaching, verdict, answering } => {
+                FallbackFutureStateProj::Detaching { detaching, verdict, answering } => {
                     let verdict = *verdict;
                     // It ends before the call does, or an outer deadline would drop what it keeps.
                     let detached = {
@@ -153,7 +153,7 @@ where
                     };
                     let Poll::Ready(response) = detached else {
                         let why = ready!(call.poll_deadline(cx));
-                        this.state.set(State::Over);
+                        this.state.set(FallbackFutureState::Over);
                         return Poll::Ready(Err(call.cut(why)));
                     };
                     let failure = Failure::new(Ok(response), verdict, layer_id);
@@ -162,10 +162,10 @@ where
                         return Poll::Ready(end(this.state, call, this.mark, failure));
                     }
                     let Some(answering) = answering.take() else { return Poll::Pending };
-                    this.state.set(State::Answering { answering, failure: Some(failure) });
+                    this.state.set(FallbackFutureState::Answering { answering, failure: Some(failure) });
                     continue;
                 }
-                StateProj::Answering { answering, failure } => {
+                FallbackFutureStateProj::Answering { answering, failure } => {
                     let answer = {
                         let _entered = scope::enter(call.context());
                         answering.poll(cx)
@@ -178,7 +178,7 @@ where
                         }
                     };
                     let Some(failure) = failure.take() else { return Poll::Pending };
-                    this.state.set(State::Over);
+                    this.state.set(FallbackFutureState::Over);
                     call.timer.disarm();
                     let (cause, verdict) = (failure.as_cause(), failure.verdict());
                     return Poll::Ready(match answer {
@@ -203,7 +203,7 @@ where
                     });
                 }
                 // Polled after completion, as fused futures may be.
-                StateProj::Over => return Poll::Pending,
+                FallbackFutureStateProj::Over => return Poll::Pending,
             };
 
             // The inner service has failed, or its caller has.
@@ -221,7 +221,7 @@ where
             }
             if failure.error().is_some() {
                 // Nothing of the inner call may go on while the fallback answers.
-                this.state.set(State::Over);
+                this.state.set(FallbackFutureState::Over);
             }
             // Asked before the response is detached, which truncates it: if the fallback declines, the caller gets it whole.
             let Some(answering) = begin(call, attempted, &failure) else {
@@ -231,11 +231,11 @@ where
             match failure.into_result() {
                 Ok(response) => {
                     let detaching = this.classifier.detach(response);
-                    this.state.set(State::Detaching { detaching, verdict, answering: Some(answering) });
+                    this.state.set(FallbackFutureState::Detaching { detaching, verdict, answering: Some(answering) });
                 }
                 Err(error) => {
                     let failure = Some(Failure::new(Err(error), verdict, layer_id));
-                    this.state.set(State::Answering { answering, failure });
+                    this.state.set(FallbackFutureState::Answering { answering, failure });
                 }
             }
         }
@@ -262,12 +262,12 @@ fn begin<K, T, A: FallbackAnswer<K, T>>(
 
 /// Ends a call whose caller gets the result of the inner service.
 fn end<I, D, E, N, T, R, M: Mark<T, R>>(
-    mut state: Pin<&mut State<I, D, E, N, T>>,
+    mut state: Pin<&mut FallbackFutureState<I, D, E, N, T>>,
     call: &mut FallbackCall,
     mark: &M,
     failure: Failure<T>,
 ) -> Result<M::Response, BoxError> {
-    state.set(State::Over);
+    state.set(FallbackFutureState::Over);
     call.timer.disarm();
     call.record(failure.verdict());
     failure.into_result().map(|response| mark.inner(response))
@@ -283,16 +283,16 @@ where
     fn drop(self: Pin<&mut Self>) {
         let mut this = self.project();
         // A call that was never polled has not begun, and is not recorded.
-        if matches!(*this.state, State::Over) || !this.call.polled {
+        if matches!(*this.state, FallbackFutureState::Over) || !this.call.polled {
             return;
         }
         let cause = match this.state.as_mut().project() {
-            StateProj::Answering { failure, .. } => failure.as_ref().map(Failure::as_cause),
-            StateProj::Detaching { verdict, .. } => Some(Cause::Judged(*verdict)),
+            FallbackFutureStateProj::Answering { failure, .. } => failure.as_ref().map(Failure::as_cause),
+            FallbackFutureStateProj::Detaching { verdict, .. } => Some(Cause::Judged(*verdict)),
             _ => None,
         };
         // The inner parts are dropped first, so that they report before this layer does.
-        this.state.set(State::Over);
+        this.state.set(FallbackFutureState::Over);
         if let Some(cause) = cause.filter(|_| this.call.inherited.has_expired(time::now())) {
             this.call.not_answered(cause, NoFallback::Deadline, None);
         }

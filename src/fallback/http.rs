@@ -117,13 +117,13 @@ where
     type Response = Response<FallbackBody<B, F>>;
 
     fn inner(&self, response: Response<SettledBody<B>>) -> Self::Response {
-        response.map(|body| FallbackBody { kind: Kind::Inner(body) })
+        response.map(|body| FallbackBody { kind: FallbackBodyKind::Inner(body) })
     }
 
     fn fallback(&self, mut response: Response<F>, failure: Failure<Response<SettledBody<B>>>) -> Self::Response {
         let failure = failure.map(|response| response.map(SettledBody::into_read));
         response.extensions_mut().insert(AnsweredByFallback(Arc::new(failure)));
-        response.map(|body| FallbackBody { kind: Kind::Fallback(body) })
+        response.map(|body| FallbackBody { kind: FallbackBodyKind::Fallback(body) })
     }
 
     fn unanswered(&self, mut response: Response<SettledBody<B>>, error: BoxError) -> Self::Response {
@@ -140,11 +140,11 @@ where
     B::Error: Into<BoxError>,
 {
     #[pin]
-    kind: Kind<B, F>,
+    kind: FallbackBodyKind<B, F>,
 }
 
-#[pin_project(project = KindProj)]
-enum Kind<B, F>
+#[pin_project(project = FallbackBodyKindProj)]
+enum FallbackBodyKind<B, F>
 where
     B: Body<Data = Bytes> + Send + 'static,
     B::Error: Into<BoxError>,
@@ -160,7 +160,7 @@ where
     B::Error: Into<BoxError>,
 {
     fn default() -> Self {
-        Self { kind: Kind::Inner(SettledBody::default()) }
+        Self { kind: FallbackBodyKind::Inner(SettledBody::default()) }
     }
 }
 
@@ -176,22 +176,22 @@ where
 
     fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
         match self.project().kind.project() {
-            KindProj::Inner(body) => body.poll_frame(cx),
-            KindProj::Fallback(body) => body.poll_frame(cx).map_err(Into::into),
+            FallbackBodyKindProj::Inner(body) => body.poll_frame(cx),
+            FallbackBodyKindProj::Fallback(body) => body.poll_frame(cx).map_err(Into::into),
         }
     }
 
     fn is_end_stream(&self) -> bool {
         match &self.kind {
-            Kind::Inner(body) => body.is_end_stream(),
-            Kind::Fallback(body) => body.is_end_stream(),
+            FallbackBodyKind::Inner(body) => body.is_end_stream(),
+            FallbackBodyKind::Fallback(body) => body.is_end_stream(),
         }
     }
 
     fn size_hint(&self) -> SizeHint {
         match &self.kind {
-            Kind::Inner(body) => body.size_hint(),
-            Kind::Fallback(body) => body.size_hint(),
+            FallbackBodyKind::Inner(body) => body.size_hint(),
+            FallbackBodyKind::Fallback(body) => body.size_hint(),
         }
     }
 }
@@ -202,7 +202,7 @@ where
     B::Error: Into<BoxError>,
 {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let is_fallback = matches!(self.kind, Kind::Fallback(_));
+        let is_fallback = matches!(self.kind, FallbackBodyKind::Fallback(_));
         f.debug_struct("FallbackBody").field("is_fallback", &is_fallback).finish_non_exhaustive()
     }
 }

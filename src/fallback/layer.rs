@@ -7,7 +7,7 @@ use super::config::FallbackConfig;
 use super::failure::Failure;
 use super::mark::{AsIs, MarkedBy};
 use super::service::Fallback;
-use super::state::State;
+use super::state::FallbackState;
 use crate::ground::error::InvalidConfig;
 use crate::ground::verdict::AtResponse;
 use crate::layers::core::{LayerCore, layer_methods};
@@ -15,7 +15,7 @@ use crate::layers::core::{LayerCore, layer_methods};
 /// Answers in place of an inner service that refused or failed. See the [module](super).
 #[derive(Clone)]
 pub struct FallbackLayer<A, C = AtResponse, M = AsIs> {
-    core: LayerCore<State, FallbackConfig>,
+    core: LayerCore<FallbackState, FallbackConfig>,
     answer: A,
     classifier: C,
     mark: M,
@@ -27,7 +27,7 @@ impl<A> FallbackLayer<A> {
     /// # Errors
     /// If a duration is zero or more than ten years.
     pub fn new(config: FallbackConfig, answer: A) -> Result<Self, InvalidConfig> {
-        let core = LayerCore::new(KIND, config, State::new)?;
+        let core = LayerCore::new(KIND, config, FallbackState::new)?;
         Ok(Self { core, answer, classifier: AtResponse, mark: AsIs })
     }
 }

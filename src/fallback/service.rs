@@ -7,7 +7,7 @@ use super::answer::{FallbackAnswer, KeepRequest};
 use super::call::FallbackCall;
 use super::future::{Attempted, ResponseFuture};
 use super::mark::{AsIs, Mark};
-use super::state::{FallbackSettings, State};
+use super::state::{FallbackSettings, FallbackState};
 use crate::ground::call_deadline::CallDeadline;
 use crate::ground::error::Reason;
 use crate::ground::scope;
@@ -22,7 +22,7 @@ use crate::layers::call::upload_waits;
 #[derive(Clone, Debug)]
 pub struct Fallback<S, A, C = AtResponse, M = AsIs> {
     inner: Inner<S>,
-    state: Arc<State>,
+    state: Arc<FallbackState>,
     settings: Cached<FallbackSettings>,
     answer: A,
     classifier: C,
@@ -30,7 +30,7 @@ pub struct Fallback<S, A, C = AtResponse, M = AsIs> {
 }
 
 impl<S, A, C, M> Fallback<S, A, C, M> {
-    pub(super) fn new(inner: S, state: Arc<State>, answer: A, classifier: C, mark: M) -> Self {
+    pub(super) fn new(inner: S, state: Arc<FallbackState>, answer: A, classifier: C, mark: M) -> Self {
         let settings = state.settings.cached(FallbackSettings::of);
         Self { inner: Inner::new(inner), state, settings, answer, classifier, mark }
     }

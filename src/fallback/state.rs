@@ -12,13 +12,13 @@ use crate::telemetry::{Instruments, NoFallback, Tally};
 
 /// The state that the services of one layer value share: the settings, and the limit on calls that wait for the inner service.
 #[derive(Debug)]
-pub(crate) struct State {
+pub(crate) struct FallbackState {
     pub(super) settings: Arc<Settings<FallbackConfig>>,
     pub(super) readiness_limit: ReadinessLimit,
     pub(super) instruments: Instruments,
 }
 
-impl State {
+impl FallbackState {
     pub(super) fn new(parts: LayerParts<FallbackConfig>) -> Self {
         let LayerParts { settings, readiness_limit, instruments } = parts;
         Self { settings, readiness_limit, instruments }
@@ -39,9 +39,9 @@ impl FallbackSettings {
     }
 }
 
-impl LayerState<FallbackConfig> for State {}
+impl LayerState<FallbackConfig> for FallbackState {}
 
-impl Observed for State {
+impl Observed for FallbackState {
     fn instruments(&self) -> &Instruments {
         &self.instruments
     }

@@ -22,7 +22,7 @@ pub use self::invalid_config::{Fault, InvalidConfig};
 pub use self::numbers::Numbers;
 pub use self::reason::Reason;
 #[cfg(feature = "http")]
-pub(crate) use self::rejected::Kind;
+pub(crate) use self::rejected::RefusalKind;
 pub use self::rejected::Rejected;
 pub(crate) use self::trip::Trip;
 pub use self::trip::TripCause;

@@ -9,7 +9,7 @@
 //! few moves, and no service keeps settings alive that were replaced. But a service that is only cloned, and never called, stays
 //! stale after a reload, and each of its clones loads the settings once.
 //!
-//! What a service keeps is a second struct (`CallSettings`, `Applied`, `BreakerSettings`, `GateSettings`), computed from the config: the
+//! What a service keeps is a second struct (`RetryCallSettings`, `AppliedRates`, `BreakerSettings`, `GateSettings`), computed from the config: the
 //! config is what a user writes, with options, names and lists; the second struct has only what a call reads, is `Copy`, and has the
 //! arithmetic done (a rate as an interval, a time in nanoseconds).
 //!

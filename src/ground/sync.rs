@@ -161,7 +161,7 @@ mod counted {
 
         pub(super) fn lock(&self) -> MutexGuard<'_, T> {
             let guard = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-            MutexGuard { guard, _held: Held::new() }
+            MutexGuard { guard, _held: HeldLock::new() }
         }
 
         pub(super) fn try_lock(&self) -> Option<MutexGuard<'_, T>> {
@@ -170,7 +170,7 @@ mod counted {
                 Err(TryLockError::Poisoned(poisoned)) => poisoned.into_inner(),
                 Err(TryLockError::WouldBlock) => return None,
             };
-            Some(MutexGuard { guard, _held: Held::new() })
+            Some(MutexGuard { guard, _held: HeldLock::new() })
         }
 
         #[cfg(feature = "reqwest")]
@@ -188,7 +188,7 @@ mod counted {
 
     pub(crate) struct MutexGuard<'a, T> {
         guard: sync::MutexGuard<'a, T>,
-        _held: Held,
+        _held: HeldLock,
     }
 
     impl<T> Deref for MutexGuard<'_, T> {
@@ -207,9 +207,9 @@ mod counted {
         }
     }
 
-    struct Held;
+    struct HeldLock;
 
-    impl Held {
+    impl HeldLock {
         #[inline]
         fn new() -> Self {
             #[cfg(debug_assertions)]
@@ -219,7 +219,7 @@ mod counted {
     }
 
     #[cfg(debug_assertions)]
-    impl Drop for Held {
+    impl Drop for HeldLock {
         fn drop(&mut self) {
             HELD.set(HELD.get() - 1);
         }

@@ -32,7 +32,7 @@ const ANY_PADDING: GeneralPurpose = GeneralPurpose::new(
 /// The wait in a `google.rpc.RetryInfo`. Unreadable details are ignored.
 pub(crate) fn retry_delay(headers: &HeaderMap) -> Option<Duration> {
     let encoded = headers.get(&DETAILS)?.as_bytes().trim_ascii();
-    let status = Status::decode(ANY_PADDING.decode(encoded).ok()?.as_slice()).ok()?;
+    let status = RpcStatus::decode(ANY_PADDING.decode(encoded).ok()?.as_slice()).ok()?;
     let info = status.details.iter().find(|any| any.type_url.ends_with("/google.rpc.RetryInfo"))?;
     let delay = RetryInfo::decode(info.value.as_slice()).ok()?.retry_delay?;
     // A negative delay has passed already: no wait is left.
@@ -43,7 +43,7 @@ pub(crate) fn retry_delay(headers: &HeaderMap) -> Option<Duration> {
     })
 }
 
-fn status(code: Code, message: &str, rejected: &Rejected) -> Status {
+fn status(code: Code, message: &str, rejected: &Rejected) -> RpcStatus {
     let info = ErrorInfo {
         reason: rejected.reason().as_str().to_ascii_uppercase(),
         domain: DOMAIN.to_owned(),
@@ -51,14 +51,14 @@ fn status(code: Code, message: &str, rejected: &Rejected) -> Status {
     };
     let mut details = vec![Any::of("google.rpc.ErrorInfo", &info)];
     if let Some(wait) = rejected.retry_after() {
-        details.push(Any::of("google.rpc.RetryInfo", &RetryInfo { retry_delay: Some(Delay::of(wait)) }));
+        details.push(Any::of("google.rpc.RetryInfo", &RetryInfo { retry_delay: Some(ProtoDuration::of(wait)) }));
     }
-    Status { code: code.to_i32(), message: message.to_owned(), details }
+    RpcStatus { code: code.to_i32(), message: message.to_owned(), details }
 }
 
 /// `google.rpc.Status`
 #[derive(Clone, PartialEq, Message)]
-struct Status {
+struct RpcStatus {
     #[prost(int32, tag = "1")]
     code: i32,
     #[prost(string, tag = "2")]
@@ -82,19 +82,19 @@ struct ErrorInfo {
 #[derive(Clone, PartialEq, Message)]
 struct RetryInfo {
     #[prost(message, optional, tag = "1")]
-    retry_delay: Option<Delay>,
+    retry_delay: Option<ProtoDuration>,
 }
 
 /// `google.protobuf.Duration`
 #[derive(Clone, PartialEq, Message)]
-struct Delay {
+struct ProtoDuration {
     #[prost(int64, tag = "1")]
     seconds: i64,
     #[prost(int32, tag = "2")]
     nanos: i32,
 }
 
-impl Delay {
+impl ProtoDuration {
     fn of(wait: Duration) -> Self {
         // The longest duration in Protobuf: about ten thousand years.
         let wait = wait.min(Duration::from_secs(315_576_000_000));
@@ -153,10 +153,10 @@ mod tests {
     #[test]
     fn delay_is_read_with_or_without_padding() {
         let of = |seconds, nanos| {
-            let info = RetryInfo { retry_delay: Some(Delay { seconds, nanos }) };
+            let info = RetryInfo { retry_delay: Some(ProtoDuration { seconds, nanos }) };
             let other = Any { type_url: "type.googleapis.com/google.rpc.Help".to_owned(), value: vec![1, 2, 3] };
             let details = vec![other, Any::of("google.rpc.RetryInfo", &info)];
-            let status = super::Status { code: 8, message: "quota".to_owned(), details }.encode_to_vec();
+            let status = super::RpcStatus { code: 8, message: "quota".to_owned(), details }.encode_to_vec();
             let padded = base64::engine::general_purpose::STANDARD.encode(&status);
             let waits = [padded, STANDARD_NO_PAD.encode(&status)].map(|text| {
                 let headers = HeaderMap::from_iter([(DETAILS.clone(), text.parse().unwrap())]);

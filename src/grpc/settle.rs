@@ -55,7 +55,7 @@ impl<B> Settling<B> {
 }
 
 /// The result of reading ahead.
-enum Found {
+enum ReadAhead {
     /// No verdict yet; the rest is still to come.
     Nothing,
     /// The whole body was read, with this verdict.
@@ -77,7 +77,7 @@ where
         let Some(response) = this.response.as_mut() else { return Poll::Pending };
         let found = loop {
             if *this.decided || *this.bytes > READ_AHEAD || this.read.len() >= FRAMES_AHEAD {
-                break Found::Nothing;
+                break ReadAhead::Nothing;
             }
             match Pin::new(response.body_mut()).poll_frame(cx) {
                 Poll::Ready(Some(Ok(frame))) => {
@@ -85,16 +85,16 @@ where
                     *this.bytes += frame.data_ref().map_or(0, Bytes::len);
                     this.read.push_back(frame);
                     if let Some(verdict) = verdict {
-                        break Found::End(verdict);
+                        break ReadAhead::End(verdict);
                     }
                 }
-                Poll::Ready(Some(Err(error))) => break Found::Error(error.into()),
-                Poll::Ready(None) => break Found::End(this.judge.at_end(*this.head, None)),
-                Poll::Pending if *this.bytes > 0 => break Found::Nothing,
+                Poll::Ready(Some(Err(error))) => break ReadAhead::Error(error.into()),
+                Poll::Ready(None) => break ReadAhead::End(this.judge.at_end(*this.head, None)),
+                Poll::Pending if *this.bytes > 0 => break ReadAhead::Nothing,
                 Poll::Pending => {
                     let until = *this.until.get_or_insert_with(|| time::now() + FIRST_FRAME_WITHIN);
                     ready!(this.timer.poll_until(cx, until));
-                    break Found::Nothing;
+                    break ReadAhead::Nothing;
                 }
             }
         };
@@ -102,9 +102,9 @@ where
         let Some(response) = this.response.take() else { return Poll::Pending };
         let read = mem::take(this.read);
         Poll::Ready(match found {
-            Found::Nothing => (*this.head, response.map(|rest| SettledBody::partly_read(read, rest))),
-            Found::End(verdict) => (verdict, response.map(|_| SettledBody::read(read, None))),
-            Found::Error(error) => (of_error(&error), response.map(|_| SettledBody::read(read, Some(error)))),
+            ReadAhead::Nothing => (*this.head, response.map(|rest| SettledBody::partly_read(read, rest))),
+            ReadAhead::End(verdict) => (verdict, response.map(|_| SettledBody::read(read, None))),
+            ReadAhead::Error(error) => (of_error(&error), response.map(|_| SettledBody::read(read, Some(error)))),
         })
     }
 }

@@ -7,7 +7,7 @@ use crate::algorithm::hedge::QuantileRules;
 
 /// The settings that a call copies.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct CallSettings {
+pub(super) struct HedgeCallSettings {
     pub(super) enabled: bool,
     pub(super) max_attempts: u32,
     pub(super) delay: HedgeDelay,
@@ -15,7 +15,7 @@ pub(super) struct CallSettings {
     pub(super) max_hold: Duration,
 }
 
-impl CallSettings {
+impl HedgeCallSettings {
     /// If hedges are disabled, a call has one attempt.
     pub(super) fn of(config: &HedgeConfig) -> Self {
         Self {

@@ -20,7 +20,7 @@ use crate::layers::retry::budget::Withdrawal;
 
 /// See the module.
 #[pin_project]
-pub(super) struct Flight<S, K, C>
+pub(super) struct AttemptFlight<S, K, C>
 where
     K: Kept,
     S: Service<K::Attempt>,
@@ -28,7 +28,7 @@ where
 {
     #[allow(clippy::type_complexity, reason = "three futures, each in its stage")]
     #[pin]
-    stage: Stage<Call<S, K::Attempt, S::Future>, C::Settling, C::Detaching>,
+    stage: FlightStage<Call<S, K::Attempt, S::Future>, C::Settling, C::Detaching>,
     parts: FlightParts,
 }
 
@@ -49,8 +49,8 @@ pub(super) struct FlightParts {
     had: Option<Duration>,
 }
 
-#[pin_project(project = StageProj)]
-enum Stage<Call, Settling, Detaching> {
+#[pin_project(project = FlightStageProj)]
+enum FlightStage<Call, Settling, Detaching> {
     /// It is in flight => Settling | Over
     Calling {
         #[pin]
@@ -108,7 +108,7 @@ impl FlightParts {
     }
 }
 
-impl<S, K, C> Flight<S, K, C>
+impl<S, K, C> AttemptFlight<S, K, C>
 where
     K: Kept,
     S: Service<K::Attempt>,
@@ -116,7 +116,7 @@ where
 {
     #[inline(always)]
     pub(super) fn new(call: Call<S, K::Attempt, S::Future>, parts: FlightParts) -> Self {
-        Self { stage: Stage::Calling { call }, parts }
+        Self { stage: FlightStage::Calling { call }, parts }
     }
 
     pub(super) fn number(&self) -> u32 {
@@ -125,11 +125,11 @@ where
 
     /// Whether its result is still to come.
     pub(super) fn is_in_flight(&self) -> bool {
-        matches!(self.stage, Stage::Calling { .. } | Stage::Settling { .. })
+        matches!(self.stage, FlightStage::Calling { .. } | FlightStage::Settling { .. })
     }
 
     pub(super) fn is_detaching(&self) -> bool {
-        matches!(self.stage, Stage::Detaching { .. })
+        matches!(self.stage, FlightStage::Detaching { .. })
     }
 
     /// Whether the dependency has the request, as far as is known: the attempt does not wait in a queue of this crate.
@@ -154,13 +154,13 @@ where
 
     /// Releases a failed response, while other attempts follow or are in flight.
     pub(super) fn detach(self: Pin<&mut Self>, classifier: &C, response: C::Settled) {
-        self.project().stage.set(Stage::Detaching { detaching: classifier.detach(response) });
+        self.project().stage.set(FlightStage::Detaching { detaching: classifier.detach(response) });
     }
 
     /// Drops it: it is cancelled if it is in flight.
     pub(super) fn cancel(self: Pin<&mut Self>) {
         let mut this = self.project();
-        this.stage.set(Stage::Over);
+        this.stage.set(FlightStage::Over);
         this.parts.withdrawal = None;
     }
 
@@ -180,7 +180,7 @@ where
         let _entered = scope::enter(context);
         loop {
             match this.stage.as_mut().project() {
-                StageProj::Calling { mut call } => {
+                FlightStageProj::Calling { mut call } => {
                     let _sending = upload_waits::enter(parts.upload_waits.as_ref());
                     let watch = &mut parts.watch;
                     let poll = || watch.watch(|| call.as_mut().poll_call(cx, layer_id));
@@ -189,14 +189,14 @@ where
                         Poll::Ready(Ok(response)) => {
                             parts.mark(true);
                             let settling = classifier.settle(response);
-                            this.stage.set(Stage::Settling { settling });
+                            this.stage.set(FlightStage::Settling { settling });
                         }
                         Poll::Ready(Err(failed)) => {
                             let is_called = matches!(failed, CallError::Called(_));
                             let error = failed.into_inner();
                             let verdict = verdict::judge(classifier, Err(&error));
                             parts.mark(is_called && verdict != Verdict::Unsent && !verdict::is_refusal(&error));
-                            this.stage.set(Stage::Over);
+                            this.stage.set(FlightStage::Over);
                             parts.end(verdict);
                             return Poll::Ready(FlightNews::Ended(verdict, Err(error)));
                         }
@@ -209,19 +209,19 @@ where
                         }
                     }
                 }
-                StageProj::Settling { settling } => {
+                FlightStageProj::Settling { settling } => {
                     let (verdict, response) = ready!(settling.poll(cx));
                     parts.mark(verdict != Verdict::Unsent);
-                    this.stage.set(Stage::Over);
+                    this.stage.set(FlightStage::Over);
                     parts.end(verdict);
                     return Poll::Ready(FlightNews::Ended(verdict, Ok(response)));
                 }
-                StageProj::Detaching { detaching } => {
+                FlightStageProj::Detaching { detaching } => {
                     let response = ready!(detaching.poll(cx));
-                    this.stage.set(Stage::Over);
+                    this.stage.set(FlightStage::Over);
                     return Poll::Ready(FlightNews::Detached(response));
                 }
-                StageProj::Over => return Poll::Pending,
+                FlightStageProj::Over => return Poll::Pending,
             }
         }
     }

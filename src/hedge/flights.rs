@@ -5,7 +5,7 @@ use std::pin::Pin;
 use pin_project::pin_project;
 use tower::Service;
 
-use super::flight::Flight;
+use super::flight::AttemptFlight;
 use crate::ground::scope;
 use crate::ground::verdict::Classify;
 use crate::layers::retry::Kept;
@@ -19,8 +19,8 @@ where
     C: Classify<S::Response>,
 {
     #[pin]
-    first: Flight<S, K, C>,
-    further: Vec<Pin<Box<Flight<S, K, C>>>>,
+    first: AttemptFlight<S, K, C>,
+    further: Vec<Pin<Box<AttemptFlight<S, K, C>>>>,
 }
 
 impl<S, K, C> Flights<S, K, C>
@@ -29,15 +29,15 @@ where
     S: Service<K::Attempt>,
     C: Classify<S::Response>,
 {
-    pub(super) fn new(first: Flight<S, K, C>) -> Self {
+    pub(super) fn new(first: AttemptFlight<S, K, C>) -> Self {
         Self { first, further: Vec::new() }
     }
 
-    pub(super) fn push(self: Pin<&mut Self>, flight: Flight<S, K, C>) {
+    pub(super) fn push(self: Pin<&mut Self>, flight: AttemptFlight<S, K, C>) {
         self.project().further.push(Box::pin(flight));
     }
 
-    pub(super) fn get(self: Pin<&mut Self>, index: usize) -> Option<Pin<&mut Flight<S, K, C>>> {
+    pub(super) fn get(self: Pin<&mut Self>, index: usize) -> Option<Pin<&mut AttemptFlight<S, K, C>>> {
         let this = self.project();
         match index.checked_sub(1) {
             None => Some(this.first),
@@ -45,7 +45,7 @@ where
         }
     }
 
-    pub(super) fn iter(&self) -> impl Iterator<Item = &Flight<S, K, C>> {
+    pub(super) fn iter(&self) -> impl Iterator<Item = &AttemptFlight<S, K, C>> {
         std::iter::once(&self.first).chain(self.further.iter().map(|flight| &**flight))
     }
 
@@ -56,7 +56,7 @@ where
         }
     }
 
-    pub(super) fn newest(&self) -> &Flight<S, K, C> {
+    pub(super) fn newest(&self) -> &AttemptFlight<S, K, C> {
         self.further.last().map_or(&self.first, |flight| flight)
     }
 

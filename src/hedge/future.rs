@@ -6,7 +6,7 @@ use std::task::{self, Poll};
 use pin_project::{pin_project, pinned_drop};
 use tower::{BoxError, Service};
 
-use super::flight::{Flight, FlightNews};
+use super::flight::{AttemptFlight, FlightNews};
 use super::flights::Flights;
 use super::hedged_call::{HedgedCall, numbered, stop_of};
 use crate::algorithm::hedge::AfterAttempt;
@@ -50,7 +50,7 @@ where
     C: Classify<S::Response>,
 {
     #[inline(always)]
-    pub(super) fn new(first: Flight<S, K, C>, call: HedgedCall<S, K, C::Settled>, classifier: C) -> Self {
+    pub(super) fn new(first: AttemptFlight<S, K, C>, call: HedgedCall<S, K, C::Settled>, classifier: C) -> Self {
         Self { flights: Flights::new(first), call, classifier, progress: Progress::Running }
     }
 
@@ -105,7 +105,7 @@ where
 }
 
 /// An attempt that ended: its index, and its result.
-type Ended<T> = (usize, Verdict, Result<T, BoxError>);
+type EndedAttempt<T> = (usize, Verdict, Result<T, BoxError>);
 
 impl<S, K, C> ResponseFuture<S, K, C>
 where
@@ -115,7 +115,7 @@ where
     C: Classify<S::Response>,
 {
     /// Polls the attempts in their order, up to the first that ends.
-    fn poll_attempts(self: Pin<&mut Self>, cx: &mut task::Context<'_>) -> Option<Ended<C::Settled>> {
+    fn poll_attempts(self: Pin<&mut Self>, cx: &mut task::Context<'_>) -> Option<EndedAttempt<C::Settled>> {
         let mut this = self.project();
         let call = this.call;
         // The call may have been moved to a task in which no outer layer enforces the deadline.
@@ -222,7 +222,7 @@ where
     /// All attempts have failed: returns the last failure, once what is left of it is read.
     fn fail(mut self: Pin<&mut Self>, stop: Stop, last: Verdict) -> Option<Result<C::Settled, BoxError>> {
         let this = self.as_mut().project();
-        if !this.call.has_failure() && this.flights.iter().any(Flight::is_detaching) {
+        if !this.call.has_failure() && this.flights.iter().any(AttemptFlight::is_detaching) {
             *this.progress = Progress::Failed(stop, last);
             return None;
         }
@@ -286,7 +286,7 @@ where
         }
         let this = self.as_mut().project();
         let call = this.call;
-        let has_failure = call.has_failure() || this.flights.iter().any(Flight::is_detaching);
+        let has_failure = call.has_failure() || this.flights.iter().any(AttemptFlight::is_detaching);
         let why = {
             // While there is a failure to return, this layer enforces the deadline itself: the outer layer that enforces it does
             // not know of the failure, and would return its own error instead.

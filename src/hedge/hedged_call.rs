@@ -4,8 +4,8 @@ use std::task::{self, Poll, ready};
 
 use tower::{BoxError, Service};
 
-use super::call_settings::CallSettings;
-use super::flight::{Flight, FlightParts};
+use super::call_settings::HedgeCallSettings;
+use super::flight::{AttemptFlight, FlightParts};
 use super::policy::HedgePolicy;
 use crate::admission::timer::{self, Timer};
 use crate::algorithm::hedge::{AfterAttempt, AttemptLimits, Hedging, NoAttempt};
@@ -33,9 +33,9 @@ pub(super) struct HedgedCall<S, K, T> {
     overdue: Option<Instant>,
     pub(super) deadline: CallDeadline,
     /// `None` once no further attempt can follow.
-    source: Option<AttemptSource<S, K>>,
+    source: Option<HedgeSource<S, K>>,
     /// `None` until an attempt has failed, or a report is requested.
-    earlier: Option<Box<EarlierAttempts<T>>>,
+    earlier: Option<Box<EndedAttempts<T>>>,
     /// The number of the last attempt for which the next one was scheduled.
     pub(super) scheduled: u32,
     /// The verdict on the last attempt that ended.
@@ -46,19 +46,19 @@ pub(super) struct HedgedCall<S, K, T> {
     pub(super) endpoints: NotedEndpoints,
     pub(super) inherited: Context,
     exhausted_before: ExhaustedBefore,
-    pub(super) settings: CallSettings,
+    pub(super) settings: HedgeCallSettings,
     pub(super) policy: Arc<HedgePolicy>,
 }
 
 /// What is needed to make further attempts.
 #[derive(Debug)]
-pub(super) struct AttemptSource<S, K> {
+pub(super) struct HedgeSource<S, K> {
     pub(super) kept: K,
     pub(super) service: S,
 }
 
 /// What attempts that ended leave behind.
-struct EarlierAttempts<T> {
+struct EndedAttempts<T> {
     /// The last failure of the dependency. A cut or a refusal of ours never replaces it.
     failure: Option<Result<T, BoxError>>,
     /// The last cut or refusal of ours, to return if there is nothing else.
@@ -71,7 +71,7 @@ struct EarlierAttempts<T> {
     verdicts: Vec<Verdict>,
 }
 
-impl<T> Default for EarlierAttempts<T> {
+impl<T> Default for EndedAttempts<T> {
     fn default() -> Self {
         Self { failure: None, refusal: None, paid: None, cause: None, verdicts: Vec::new() }
     }
@@ -79,7 +79,7 @@ impl<T> Default for EarlierAttempts<T> {
 
 /// The context of the attempt with this number. Where hedges are disabled, an outer layer numbers the attempts.
 #[inline]
-pub(super) fn numbered(context: Context, settings: &CallSettings, attempt: u32) -> Context {
+pub(super) fn numbered(context: Context, settings: &HedgeCallSettings, attempt: u32) -> Context {
     if settings.enabled { context.with_attempt(attempt).paid_in() } else { context }
 }
 
@@ -99,7 +99,7 @@ impl<S, K, T> HedgedCall<S, K, T> {
     #[inline(always)]
     pub(super) fn new(
         inherited: Context,
-        settings: CallSettings,
+        settings: HedgeCallSettings,
         deadline: CallDeadline,
         policy: Arc<HedgePolicy>,
     ) -> Self {
@@ -123,12 +123,12 @@ impl<S, K, T> HedgedCall<S, K, T> {
 
     /// Counts the first attempt, after which `source` makes more.
     #[inline(always)]
-    pub(super) fn first(mut self, source: Option<AttemptSource<S, K>>, endpoints: NotedEndpoints) -> Self {
+    pub(super) fn first(mut self, source: Option<HedgeSource<S, K>>, endpoints: NotedEndpoints) -> Self {
         self.hedging.start();
         Self { source, endpoints, ..self }
     }
 
-    fn earlier(&mut self) -> &mut EarlierAttempts<T> {
+    fn earlier(&mut self) -> &mut EndedAttempts<T> {
         self.earlier.get_or_insert_default()
     }
 
@@ -259,7 +259,7 @@ impl<S, K: Kept, T> HedgedCall<S, K, T> {
 
     /// Whether the attempt that is due starts now; if not, it is due later. Pending while others have to go on first, which wakes
     /// the task: the upload of the first one, or the wait of the newest one in a queue of this crate.
-    pub(super) fn poll_due<C>(&mut self, newest: &Flight<S, K, C>, cx: &mut task::Context<'_>) -> Poll<bool>
+    pub(super) fn poll_due<C>(&mut self, newest: &AttemptFlight<S, K, C>, cx: &mut task::Context<'_>) -> Poll<bool>
     where
         S: Service<K::Attempt>,
         C: Classify<S::Response, Settled = T>,
@@ -284,7 +284,7 @@ impl<S, K: Kept, T> HedgedCall<S, K, T> {
     }
 
     /// Starts the attempt that is due. `Ok(None)`: not now, and the call goes on.
-    pub(super) fn begin_due<C>(&mut self) -> Result<Option<Flight<S, K, C>>, Stop>
+    pub(super) fn begin_due<C>(&mut self) -> Result<Option<AttemptFlight<S, K, C>>, Stop>
     where
         S: Service<K::Attempt> + Clone,
         C: Classify<S::Response, Settled = T>,
@@ -326,7 +326,7 @@ impl<S, K: Kept, T> HedgedCall<S, K, T> {
         paid: Option<Withdrawal>,
         cause: Option<Verdict>,
         now: Instant,
-    ) -> Result<Flight<S, K, C>, Stop>
+    ) -> Result<AttemptFlight<S, K, C>, Stop>
     where
         S: Service<K::Attempt> + Clone,
         C: Classify<S::Response, Settled = T>,
@@ -352,6 +352,6 @@ impl<S, K: Kept, T> HedgedCall<S, K, T> {
         observed::request_publication();
         let _sending = upload_waits::enter(upload_waits.as_ref());
         let call = service.call(request);
-        Ok(Flight::new(call, FlightParts::new(number, now, upload_waits).paid_by(withdrawal)))
+        Ok(AttemptFlight::new(call, FlightParts::new(number, now, upload_waits).paid_by(withdrawal)))
     }
 }

@@ -6,7 +6,7 @@ use tower::Layer;
 use super::KIND;
 use super::config::HedgeConfig;
 use super::service::Hedge;
-use super::state::State;
+use super::state::HedgeState;
 use crate::admission::keyed::{Keying, OneKey};
 use crate::ground::error::InvalidConfig;
 use crate::ground::time;
@@ -16,7 +16,7 @@ use crate::layers::retry::{Budget, CloneRequest};
 
 /// Starts a second attempt of a call that is slow, within a budget. See the [module](super).
 pub struct HedgeLayer<C = AtResponse, P = CloneRequest, K: Keying = OneKey> {
-    pub(crate) core: LayerCore<State<K>, HedgeConfig>,
+    pub(crate) core: LayerCore<HedgeState<K>, HedgeConfig>,
     classifier: C,
     replay: P,
 }
@@ -27,7 +27,7 @@ impl HedgeLayer {
     /// # Errors
     /// If a setting is out of its range; all faults are listed, with the path of the field.
     pub fn new(config: HedgeConfig) -> Result<Self, InvalidConfig> {
-        let core = LayerCore::new(KIND, config, State::new)?;
+        let core = LayerCore::new(KIND, config, HedgeState::new)?;
         Ok(Self { core, classifier: AtResponse, replay: CloneRequest::new() })
     }
 }
@@ -37,7 +37,7 @@ impl<C, P> HedgeLayer<C, P> {
     /// retries and hedges together are bounded. A call that a retry layer further out has paid in for earns nothing more. The budget
     /// keeps its own settings: a [`reload`](Self::reload) of the layer does not change them, [`Budget::reload`] does.
     pub fn with_budget(self, budget: Budget) -> Self {
-        Self { core: self.core.map(|_, parts| State::with_budget(parts, budget)), ..self }
+        Self { core: self.core.map(|_, parts| HedgeState::with_budget(parts, budget)), ..self }
     }
 }
 

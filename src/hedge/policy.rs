@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::call_settings::CallSettings;
+use super::call_settings::HedgeCallSettings;
 use super::config::{HedgeDelay, LearnedDelay};
 use crate::admission::keyed::Forgettable;
 use crate::algorithm::hedge::Latencies;
@@ -47,7 +47,7 @@ impl HedgePolicy {
     }
 
     /// How long an attempt may take before it is hedged; `None` if a slow attempt is not hedged.
-    pub(super) fn delay(&self, settings: &CallSettings, now: Instant) -> Option<Duration> {
+    pub(super) fn delay(&self, settings: &HedgeCallSettings, now: Instant) -> Option<Duration> {
         match &settings.delay {
             _ if settings.max_attempts <= 1 => None,
             HedgeDelay::Fixed(delay) => Some(*delay),

@@ -3,11 +3,11 @@ use std::task::{self, Poll};
 
 use tower::{BoxError, Service};
 
-use super::call_settings::CallSettings;
-use super::flight::{Flight, FlightParts};
+use super::call_settings::HedgeCallSettings;
+use super::flight::{AttemptFlight, FlightParts};
 use super::future::ResponseFuture;
-use super::hedged_call::{AttemptSource, HedgedCall, numbered};
-use super::state::State;
+use super::hedged_call::{HedgeSource, HedgedCall, numbered};
+use super::state::HedgeState;
 use crate::admission::keyed::{KeyBy, Keying, OneKey};
 use crate::ground::call_deadline::CallDeadline;
 use crate::ground::error::Reason;
@@ -26,15 +26,15 @@ use crate::layers::retry::{CloneRequest, HoldsBudget, Kept, Replay};
 #[derive(Debug)]
 pub struct Hedge<S, C = AtResponse, P = CloneRequest, K: Keying = OneKey> {
     inner: Inner<S>,
-    state: Arc<State<K>>,
-    settings_cache: Cached<CallSettings>,
+    state: Arc<HedgeState<K>>,
+    settings_cache: Cached<HedgeCallSettings>,
     classifier: C,
     replay: P,
 }
 
 impl<S, C, P, K: Keying> Hedge<S, C, P, K> {
-    pub(super) fn new(inner: S, state: Arc<State<K>>, classifier: C, replay: P) -> Self {
-        let settings_cache = state.settings.cached(CallSettings::of);
+    pub(super) fn new(inner: S, state: Arc<HedgeState<K>>, classifier: C, replay: P) -> Self {
+        let settings_cache = state.settings.cached(HedgeCallSettings::of);
         Self { inner: Inner::new(inner), state, settings_cache, classifier, replay }
     }
 }
@@ -63,7 +63,7 @@ where
     fn call(&mut self, request: Req) -> Self::Future {
         let now = time::call_start();
         let policy = self.state.policy(&request, now);
-        let settings = *self.state.settings.refresh(&mut self.settings_cache, CallSettings::of);
+        let settings = *self.state.settings.refresh(&mut self.settings_cache, HedgeCallSettings::of);
         let inherited = match settings.enabled {
             true => scope::current().uncounted(),
             false => scope::current(),
@@ -73,7 +73,7 @@ where
         if inherited.has_expired(now) {
             self.inner.release();
             let refused = Call::Refused(Some(policy.instruments.refuse(Reason::DeadlineExpired)));
-            let flight = Flight::new(refused, FlightParts::new(0, now, None));
+            let flight = AttemptFlight::new(refused, FlightParts::new(0, now, None));
             return ResponseFuture::new(flight, HedgedCall::new(inherited, settings, deadline, policy), classifier);
         }
         // As with retries: a call that is itself another attempt deposits nothing. A shared budget gets one deposit a call.
@@ -84,13 +84,13 @@ where
         let _entered = scope::enter(numbered(inherited, &settings, 1));
         let (attempt, kept) = self.replay.first(request);
         let upload_waits = kept.sending();
-        let source = (settings.max_attempts > 1).then(|| AttemptSource { kept, service: self.inner.clone_service() });
+        let source = (settings.max_attempts > 1).then(|| HedgeSource { kept, service: self.inner.clone_service() });
         let mut endpoints = NotedEndpoints::default();
         let (call, _) = {
             let _sending = upload_waits::enter(upload_waits.as_ref());
             endpoints.noting(|| self.inner.call(attempt, now, &policy.readiness_limit))
         };
-        let flight = Flight::new(call, FlightParts::new(1, now, upload_waits));
+        let flight = AttemptFlight::new(call, FlightParts::new(1, now, upload_waits));
         let call = HedgedCall::new(inherited, settings, deadline, policy).first(source, endpoints);
         ResponseFuture::new(flight, call, classifier)
     }

@@ -1,7 +1,7 @@
 use std::sync::Arc as Shared;
 use std::time::Duration;
 
-use super::call_settings::CallSettings;
+use super::call_settings::HedgeCallSettings;
 use super::config::HedgeConfig;
 use super::policy::HedgePolicy;
 use crate::admission::keyed::{KeyBy, Keying, OneKey};
@@ -16,12 +16,12 @@ use crate::telemetry::{self, Instruments, NotRetried, Tally};
 
 /// The state that the services of one layer value share: the settings, and a budget and latencies for each key.
 #[derive(Debug)]
-pub(crate) struct State<K: Keying> {
+pub(crate) struct HedgeState<K: Keying> {
     pub(super) settings: Shared<Settings<HedgeConfig>>,
     policies: KeyedBudgets<K, HedgePolicy>,
 }
 
-impl<K: Keying> State<K> {
+impl<K: Keying> HedgeState<K> {
     fn with(settings: Shared<Settings<HedgeConfig>>, keying: K, common: HedgePolicy) -> Self {
         let policies = settings.read(|config| KeyedBudgets::new(&config.budget, config.max_keys, keying, common));
         Self { policies, settings }
@@ -47,17 +47,17 @@ impl<K: Keying> State<K> {
 
     /// See [`HedgeLayer::delay`](super::HedgeLayer::delay).
     pub(super) fn delay(&self, now: Instant) -> Option<Duration> {
-        self.common().delay(&self.settings.read(CallSettings::of), now)
+        self.common().delay(&self.settings.read(HedgeCallSettings::of), now)
     }
 
     /// A state with another keying, and the same common budget.
-    pub(super) fn with_keying<L: Keying>(&self, parts: LayerParts<HedgeConfig>, keying: L) -> State<L> {
+    pub(super) fn with_keying<L: Keying>(&self, parts: LayerParts<HedgeConfig>, keying: L) -> HedgeState<L> {
         let common = self.common().with_readiness_limit(parts.readiness_limit, time::now());
-        State::with(parts.settings, keying, common)
+        HedgeState::with(parts.settings, keying, common)
     }
 }
 
-impl State<OneKey> {
+impl HedgeState<OneKey> {
     pub(super) fn new(parts: LayerParts<HedgeConfig>) -> Self {
         let LayerParts { settings, readiness_limit, instruments } = parts;
         let budget = Budget::valid(&settings.get().budget);
@@ -73,13 +73,13 @@ impl State<OneKey> {
     }
 }
 
-impl<K: Keying> LayerState<HedgeConfig> for State<K> {
+impl<K: Keying> LayerState<HedgeConfig> for HedgeState<K> {
     fn apply_reload(&self, config: &HedgeConfig, _before: &HedgeConfig) -> AfterReload<'_> {
         self.policies.reload(&config.budget, config.max_keys)
     }
 }
 
-impl<K: Keying> Observed for State<K> {
+impl<K: Keying> Observed for HedgeState<K> {
     fn instruments(&self) -> &Instruments {
         &self.common().instruments
     }
@@ -89,7 +89,7 @@ impl<K: Keying> Observed for State<K> {
     }
 
     fn condition(&self, now: Instant) -> Condition {
-        let (tally, settings) = (self.instruments().tally(), self.settings.read(CallSettings::of));
+        let (tally, settings) = (self.instruments().tally(), self.settings.read(HedgeCallSettings::of));
         let slow = (telemetry::SLOW, tally.hedged.get());
         let failed = Tally::occurred(&tally.retried, Verdict::NAMES);
         Condition::Hedge(HedgeCondition {

@@ -45,15 +45,15 @@ where
 {
     read: VecDeque<Frame<Bytes>>,
     #[pin]
-    rest: Rest<B>,
+    rest: SettledRest<B>,
     /// The error that ended the body, if it did not end properly.
     error: Option<BoxError>,
     /// The mark by which [`AllHere`] recognizes this body.
     here: Option<Arc<()>>,
 }
 
-#[pin_project(project = RestProj)]
-enum Rest<B>
+#[pin_project(project = SettledRestProj)]
+enum SettledRest<B>
 where
     B: Body<Data = Bytes> + Send + 'static,
     B::Error: Into<BoxError>,
@@ -91,7 +91,7 @@ where
 
     /// A body of which some frames have been read.
     pub(crate) fn partly_read(read: VecDeque<Frame<Bytes>>, rest: B) -> Self {
-        Self { read, rest: Rest::Free(rest), error: None, here: None }
+        Self { read, rest: SettledRest::Free(rest), error: None, here: None }
     }
 
     /// The trailers, if they have been read.
@@ -102,7 +102,7 @@ where
 
     /// A body of which nothing more will come.
     pub(crate) fn read(read: VecDeque<Frame<Bytes>>, error: Option<BoxError>) -> Self {
-        Self { read, rest: Rest::None, error, here: None }
+        Self { read, rest: SettledRest::None, error, here: None }
     }
 
     /// The data that has been read.
@@ -119,12 +119,12 @@ where
     pub(crate) fn bound(response: Response<Self>, expiry: Expiry) -> Response<Self> {
         let (head, body) = response.into_parts();
         let Self { read, rest, error, here } = body;
-        let Rest::Free(rest) = rest else {
+        let SettledRest::Free(rest) = rest else {
             return Response::from_parts(head, Self { read, rest, error, here });
         };
         let rest = Response::from_parts(head, rest);
         held_body::hold(rest, Verdict::Success, AttemptEnd(expiry), ByStatus::new()).map(|rest| {
-            let rest = rest.passed().map_or_else(Rest::Bounded, Rest::Free);
+            let rest = rest.passed().map_or_else(SettledRest::Bounded, SettledRest::Free);
             Self { read, rest, error, here }
         })
     }
@@ -139,9 +139,9 @@ where
     let body = body.downcast_mut::<SettledBody<B>>()?;
     match &mut body.rest {
         _ if !body.read.is_empty() => None,
-        Rest::None => None,
-        Rest::Free(rest) => Some(rest),
-        Rest::Bounded(rest) => Some(rest),
+        SettledRest::None => None,
+        SettledRest::Free(rest) => Some(rest),
+        SettledRest::Bounded(rest) => Some(rest),
     }
 }
 
@@ -170,17 +170,17 @@ where
             return Poll::Ready(Some(Ok(frame)));
         }
         match this.rest.project() {
-            RestProj::None => Poll::Ready(this.error.take().map(Err)),
-            RestProj::Free(rest) => rest.poll_frame(cx).map_err(Into::into),
-            RestProj::Bounded(rest) => rest.poll_frame(cx),
+            SettledRestProj::None => Poll::Ready(this.error.take().map(Err)),
+            SettledRestProj::Free(rest) => rest.poll_frame(cx).map_err(Into::into),
+            SettledRestProj::Bounded(rest) => rest.poll_frame(cx),
         }
     }
 
     fn is_end_stream(&self) -> bool {
         let is_rest_over = match &self.rest {
-            Rest::None => true,
-            Rest::Free(rest) => rest.is_end_stream(),
-            Rest::Bounded(rest) => rest.is_end_stream(),
+            SettledRest::None => true,
+            SettledRest::Free(rest) => rest.is_end_stream(),
+            SettledRest::Bounded(rest) => rest.is_end_stream(),
         };
         held_body::asked_within(unread_rest::<B>);
         self.read.is_empty() && self.error.is_none() && is_rest_over
@@ -189,9 +189,9 @@ where
     fn size_hint(&self) -> SizeHint {
         let read = self.read.iter().filter_map(Frame::data_ref).map(|data| data.len() as u64).sum::<u64>();
         let rest = match &self.rest {
-            Rest::None => SizeHint::with_exact(0),
-            Rest::Free(rest) => rest.size_hint(),
-            Rest::Bounded(rest) => rest.size_hint(),
+            SettledRest::None => SizeHint::with_exact(0),
+            SettledRest::Free(rest) => rest.size_hint(),
+            SettledRest::Bounded(rest) => rest.size_hint(),
         };
         let mut hint = SizeHint::new();
         hint.set_lower(rest.lower().saturating_add(read));

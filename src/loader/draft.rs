@@ -154,7 +154,7 @@ impl<'de> Visitor<'de> for Build<'_> {
     fn visit_map<A: MapAccess<'de>>(mut self, mut table: A) -> Result<Node, A::Error> {
         let mut entries: Vec<(String, Node)> = Vec::new();
         let mut keys = HashSet::new();
-        while let Some(Key(key)) = table.next_key()? {
+        while let Some(TableKey(key)) = table.next_key()? {
             if entries.is_empty() {
                 match &*key {
                     NUMBER_AS_TEXT => return number(self, &table.next_value::<String>()?),
@@ -178,7 +178,7 @@ impl<'de> Visitor<'de> for Build<'_> {
 
     /// A YAML tag: the variant of an enum with its content.
     fn visit_enum<A: EnumAccess<'de>>(mut self, choice: A) -> Result<Node, A::Error> {
-        let (Key(name), held) = choice.variant()?;
+        let (TableKey(name), held) = choice.variant()?;
         let value = self.child(|path| path::push_key(path, &name), |build| held.newtype_variant_seed(build))?;
         Ok(Node::Table(vec![(name, value)]))
     }
@@ -195,37 +195,37 @@ fn number<E: Error>(build: Build<'_>, text: &str) -> Result<Node, E> {
 }
 
 /// The key of a table. YAML reads `1` and `true` as a number and a boolean; as keys they are names.
-struct Key(String);
+struct TableKey(String);
 
-impl<'de> Deserialize<'de> for Key {
+impl<'de> Deserialize<'de> for TableKey {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         struct Name;
 
         impl Visitor<'_> for Name {
-            type Value = Key;
+            type Value = TableKey;
 
             fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
                 f.write_str("a name")
             }
 
-            fn visit_str<E>(self, key: &str) -> Result<Key, E> {
-                Ok(Key(key.to_owned()))
+            fn visit_str<E>(self, key: &str) -> Result<TableKey, E> {
+                Ok(TableKey(key.to_owned()))
             }
 
-            fn visit_bool<E>(self, key: bool) -> Result<Key, E> {
-                Ok(Key(key.to_string()))
+            fn visit_bool<E>(self, key: bool) -> Result<TableKey, E> {
+                Ok(TableKey(key.to_string()))
             }
 
-            fn visit_u64<E>(self, key: u64) -> Result<Key, E> {
-                Ok(Key(key.to_string()))
+            fn visit_u64<E>(self, key: u64) -> Result<TableKey, E> {
+                Ok(TableKey(key.to_string()))
             }
 
-            fn visit_i64<E>(self, key: i64) -> Result<Key, E> {
-                Ok(Key(key.to_string()))
+            fn visit_i64<E>(self, key: i64) -> Result<TableKey, E> {
+                Ok(TableKey(key.to_string()))
             }
 
-            fn visit_f64<E>(self, key: f64) -> Result<Key, E> {
-                Ok(Key(key.to_string()))
+            fn visit_f64<E>(self, key: f64) -> Result<TableKey, E> {
+                Ok(TableKey(key.to_string()))
             }
         }
 

@@ -5,7 +5,7 @@ use std::fmt::Display;
 use std::ops::Bound;
 
 use super::node::Node;
-use super::read_error::{Cause, ReadError, Step, unknown_field};
+use super::read_error::{PathStep, ReadError, ReadErrorCause, unknown_field};
 use crate::ground::error::{Fault, InvalidConfig};
 use crate::ground::validation::path;
 
@@ -48,20 +48,20 @@ impl FaultLog {
         let steps: Vec<_> = error.steps().collect();
         let (path, node) = descend(root, &steps)?;
         match &error.cause {
-            Cause::UnknownField { field, known } => {
+            ReadErrorCause::UnknownField { field, known } => {
                 if self.remove_unknown(root, &steps, field, known)? {
                     return Some(());
                 }
                 self.fault(&path, error);
             }
-            Cause::MissingField(field) => {
+            ReadErrorCause::MissingField(field) => {
                 if !node.has_gap_at(field) {
                     let mut path = path;
                     path::push_key(&mut path, field);
                     self.fault(&path, error);
                 }
             }
-            Cause::Other(problem) => {
+            ReadErrorCause::Other(problem) => {
                 if !node.has_gaps() {
                     self.fault(&path, problem);
                 }
@@ -77,7 +77,7 @@ impl FaultLog {
 
     /// Records and removes all unknown fields of a table at once, because a reading for each would be expensive. `false` if there
     /// is no such entry.
-    fn remove_unknown(&mut self, root: &mut Node, steps: &[Step], field: &str, known: &[&str]) -> Option<bool> {
+    fn remove_unknown(&mut self, root: &mut Node, steps: &[PathStep], field: &str, known: &[&str]) -> Option<bool> {
         // serde's own code reports the entry of the key; a user's implementation may report the table, and have other known fields.
         let (table, all) = match steps.split_last() {
             Some((entry, outer)) if descend(root, outer)?.1.has_key_at(entry.index, field) => (outer, true),
@@ -134,7 +134,7 @@ impl FaultLog {
 }
 
 /// The node at the end of the steps, and its path.
-fn descend<'n>(root: &'n mut Node, steps: &[Step]) -> Option<(String, &'n mut Node)> {
+fn descend<'n>(root: &'n mut Node, steps: &[PathStep]) -> Option<(String, &'n mut Node)> {
     let mut path = String::new();
     let node = steps.iter().try_fold(root, |node, step| node.child(step.index, &mut path))?;
     Some((path, node))

@@ -10,20 +10,20 @@ use super::scalar::OFF;
 #[derive(Debug, thiserror::Error)]
 pub(super) struct ReadError {
     /// The path from the root, its last step first.
-    steps: Vec<Step>,
-    pub(super) cause: Cause,
+    steps: Vec<PathStep>,
+    pub(super) cause: ReadErrorCause,
 }
 
 /// From a list or a table to one of its children.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Step {
+pub(super) struct PathStep {
     pub(super) index: usize,
     /// The child is the content of an enum's variant, which is invalid without it.
     pub(super) of_variant: bool,
 }
 
 #[derive(Debug)]
-pub(super) enum Cause {
+pub(super) enum ReadErrorCause {
     /// An unknown field, with the known ones.
     UnknownField {
         field: String,
@@ -37,18 +37,18 @@ pub(super) enum Cause {
 impl ReadError {
     /// The same error, in the child with this index.
     pub(super) fn within(mut self, index: usize) -> Self {
-        self.steps.push(Step { index, of_variant: false });
+        self.steps.push(PathStep { index, of_variant: false });
         self
     }
 
     /// The same error, in the content of an enum's variant.
     pub(super) fn within_variant(mut self, index: usize) -> Self {
-        self.steps.push(Step { index, of_variant: true });
+        self.steps.push(PathStep { index, of_variant: true });
         self
     }
 
     /// The path from the root.
-    pub(super) fn steps(&self) -> impl DoubleEndedIterator<Item = Step> + ExactSizeIterator + '_ {
+    pub(super) fn steps(&self) -> impl DoubleEndedIterator<Item = PathStep> + ExactSizeIterator + '_ {
         self.steps.iter().rev().copied()
     }
 
@@ -57,7 +57,7 @@ impl ReadError {
     pub(super) fn skip_to(&self, resume: &[usize]) -> Option<Vec<usize>> {
         let mut steps: Vec<usize> = self.steps().map(|step| step.index).collect();
         let is_incomplete = !resume.is_empty() && resume.starts_with(&steps);
-        if !is_incomplete || matches!(self.cause, Cause::UnknownField { .. }) {
+        if !is_incomplete || matches!(self.cause, ReadErrorCause::UnknownField { .. }) {
             return None;
         }
         if let Some(last) = steps.last_mut() {
@@ -66,7 +66,7 @@ impl ReadError {
         Some(steps)
     }
 
-    fn of(cause: Cause) -> Self {
+    fn of(cause: ReadErrorCause) -> Self {
         Self { steps: Vec::new(), cause }
     }
 
@@ -74,14 +74,14 @@ impl ReadError {
     fn mismatch(what: &str, found: Unexpected<'_>, expected: &dyn Expected) -> Self {
         let expected = expected.to_string();
         let hint = if is_off(found) && !expected.contains(OR_OFF) { CANNOT_BE_OFF } else { "" };
-        let (found, expected) = (Found(found), in_file_terms(&expected));
+        let (found, expected) = (FoundKind(found), in_file_terms(&expected));
         Self::custom(format_args!("invalid {what}: {found}, expected {expected}{hint}"))
     }
 
     /// The error of a value that is neither a variant's name, nor a table with one and its content.
     pub(super) fn no_variant(found: Unexpected<'_>, variants: &[&str]) -> Self {
         let hint = under_its_name(found, variants);
-        let (found, variants) = (Found(found), one_of(variants));
+        let (found, variants) = (FoundKind(found), one_of(variants));
         Self::custom(format_args!("invalid type: {found}, expected {variants}{hint}"))
     }
 }
@@ -114,13 +114,13 @@ fn under_its_name(found: Unexpected<'_>, variants: &[&str]) -> String {
         _ => "",
     };
     let is_known = variants.contains(&name);
-    let value = Value(found);
+    let value = FoundValue(found);
     if is_known { format!(": a value stands under its name, `{{ {name} = {value} }}`") } else { String::new() }
 }
 
 impl Error for ReadError {
     fn custom<T: Display>(problem: T) -> Self {
-        Self::of(Cause::Other(problem.to_string()))
+        Self::of(ReadErrorCause::Other(problem.to_string()))
     }
 
     fn invalid_type(found: Unexpected<'_>, expected: &dyn Expected) -> Self {
@@ -137,18 +137,18 @@ impl Error for ReadError {
     }
 
     fn unknown_field(field: &str, known: &'static [&'static str]) -> Self {
-        Self::of(Cause::UnknownField { field: field.to_owned(), known })
+        Self::of(ReadErrorCause::UnknownField { field: field.to_owned(), known })
     }
 
     fn missing_field(field: &'static str) -> Self {
-        Self::of(Cause::MissingField(field))
+        Self::of(ReadErrorCause::MissingField(field))
     }
 }
 
 /// The found value, in serde's words except those that are Rust's.
-struct Found<'a>(Unexpected<'a>);
+struct FoundKind<'a>(Unexpected<'a>);
 
-impl Display for Found<'_> {
+impl Display for FoundKind<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.0 {
             // YAML has a null where nothing was written.
@@ -161,9 +161,9 @@ impl Display for Found<'_> {
 }
 
 /// The found value, as it is written in a file.
-struct Value<'a>(Unexpected<'a>);
+struct FoundValue<'a>(Unexpected<'a>);
 
-impl Display for Value<'_> {
+impl Display for FoundValue<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.0 {
             Unexpected::Unsigned(value) => write!(f, "{value}"),
@@ -202,9 +202,9 @@ pub(super) fn unknown_field(field: &str, known: &[&str]) -> String {
 impl Display for ReadError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.cause {
-            Cause::UnknownField { field, known } => f.write_str(&unknown_field(field, known)),
-            Cause::MissingField(field) => write!(f, "missing field `{field}`"),
-            Cause::Other(problem) => f.write_str(problem),
+            ReadErrorCause::UnknownField { field, known } => f.write_str(&unknown_field(field, known)),
+            ReadErrorCause::MissingField(field) => write!(f, "missing field `{field}`"),
+            ReadErrorCause::Other(problem) => f.write_str(problem),
         }
     }
 }

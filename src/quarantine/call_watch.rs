@@ -3,7 +3,7 @@ use std::hash::Hash;
 use std::num::NonZeroU64;
 use std::sync::Arc;
 
-use super::state::State;
+use super::state::QuarantineState;
 use super::turn::HeldTurn;
 use crate::algorithm::quarantine::{Cleared, Loss};
 use crate::ground::call_deadline::CallDeadline;
@@ -17,7 +17,7 @@ use crate::layers::core::observed;
 ///
 /// Public only so that the types of responses can be named.
 pub struct CallWatch<K: Hash + fmt::Debug + Send + 'static> {
-    state: Arc<State>,
+    state: Arc<QuarantineState>,
     /// `None` for a call that is not watched.
     key: Option<K>,
     /// What this call is allowed to do as that of a suspect.
@@ -47,7 +47,13 @@ struct Head {
 
 impl<K: Hash + fmt::Debug + Send + 'static> CallWatch<K> {
     #[inline]
-    pub(super) fn new(state: Arc<State>, key: Option<K>, now: Instant, deadline: CallDeadline, lasts: bool) -> Self {
+    pub(super) fn new(
+        state: Arc<QuarantineState>,
+        key: Option<K>,
+        now: Instant,
+        deadline: CallDeadline,
+        lasts: bool,
+    ) -> Self {
         let (turn, endpoint, lost_at, head) = (None, None, None, None);
         Self { state, key, turn, endpoint, lost_at, sent: now, head, lasts, deadline, polled: false, over: false }
     }
@@ -62,7 +68,7 @@ impl<K: Hash + fmt::Debug + Send + 'static> CallWatch<K> {
         self.state.instruments.layer_id()
     }
 
-    pub(super) fn state(&self) -> &State {
+    pub(super) fn state(&self) -> &QuarantineState {
         &self.state
     }
 

@@ -23,16 +23,16 @@ use crate::telemetry::Unreported;
 #[pin_project(PinnedDrop)]
 pub struct ResponseFuture<S, Req, F, K: Hash + fmt::Debug + Send + 'static, C = AtResponse> {
     #[pin]
-    state: State<S, Req, F>,
+    state: QuarantineFutureState<S, Req, F>,
     timer: Timer,
     /// `None` once the call is over.
     watch: Option<CallWatch<K>>,
     classifier: C,
 }
 
-#[pin_project(project = StateProj)]
+#[pin_project(project = QuarantineFutureStateProj)]
 #[derive(Debug)]
-enum State<S, Req, F> {
+enum QuarantineFutureState<S, Req, F> {
     /// Nothing is sent => Over.
     Refused(Option<Unreported>),
     /// Another call of the suspect has the turn => Running, or Over if the call is refused.
@@ -50,13 +50,13 @@ enum State<S, Req, F> {
 
 impl<S, Req, F, K: Hash + fmt::Debug + Send + 'static, C> ResponseFuture<S, Req, F, K, C> {
     #[inline(always)]
-    fn new(state: State<S, Req, F>, watch: CallWatch<K>, classifier: C) -> Self {
+    fn new(state: QuarantineFutureState<S, Req, F>, watch: CallWatch<K>, classifier: C) -> Self {
         Self { state, timer: Timer::new(), watch: Some(watch), classifier }
     }
 
     #[inline(always)]
     pub(super) fn running(call: Call<S, Req, F>, watch: CallWatch<K>, classifier: C) -> Self {
-        Self::new(State::Running { call }, watch, classifier)
+        Self::new(QuarantineFutureState::Running { call }, watch, classifier)
     }
 
     pub(super) fn waiting(
@@ -66,12 +66,12 @@ impl<S, Req, F, K: Hash + fmt::Debug + Send + 'static, C> ResponseFuture<S, Req,
         watch: CallWatch<K>,
         classifier: C,
     ) -> Self {
-        Self::new(State::Waiting { waiting, inner: Some((inner, request)) }, watch, classifier)
+        Self::new(QuarantineFutureState::Waiting { waiting, inner: Some((inner, request)) }, watch, classifier)
     }
 
     pub(super) fn refused(refusal: Unreported, mut watch: CallWatch<K>, classifier: C) -> Self {
         watch.refused();
-        Self::new(State::Refused(Some(refusal)), watch, classifier)
+        Self::new(QuarantineFutureState::Refused(Some(refusal)), watch, classifier)
     }
 }
 
@@ -92,12 +92,12 @@ where
         let (deadline, layer_id) = (watch.deadline(), watch.layer_id());
         loop {
             match this.state.as_mut().project() {
-                StateProj::Running { mut call } => {
+                QuarantineFutureStateProj::Running { mut call } => {
                     let poll = || call.as_mut().poll_until(&deadline, this.timer, cx, layer_id);
                     let ((result, lost), endpoint) = scope::noting_endpoint(|| scope::noting_loss(poll));
                     watch.noted(endpoint, lost);
                     let result = ready!(result);
-                    this.state.set(State::Over);
+                    this.state.set(QuarantineFutureState::Over);
                     let Some(mut watch) = this.watch.take() else { return Poll::Pending };
                     return Poll::Ready(match result {
                         Ok(response) => {
@@ -112,7 +112,7 @@ where
                         }
                     });
                 }
-                StateProj::Waiting { waiting, inner } => {
+                QuarantineFutureStateProj::Waiting { waiting, inner } => {
                     let now = time::now();
                     let refusal = match waiting.ask(foreign(|| cx.waker().clone()), now) {
                         Ok(turn) => {
@@ -121,7 +121,7 @@ where
                             this.timer.disarm();
                             let (call, endpoint) = scope::noting_endpoint(|| inner.call(request));
                             watch.note(endpoint, now);
-                            this.state.set(State::Running { call });
+                            this.state.set(QuarantineFutureState::Running { call });
                             continue;
                         }
                         Err(NotSent::Refused(left)) => watch.state().refuse(left),
@@ -142,11 +142,11 @@ where
                     };
                     watch.refused();
                     this.timer.disarm();
-                    this.state.set(State::Refused(Some(refusal)));
+                    this.state.set(QuarantineFutureState::Refused(Some(refusal)));
                 }
-                StateProj::Refused(refusal) => {
+                QuarantineFutureStateProj::Refused(refusal) => {
                     let Some(refusal) = refusal.take() else { return Poll::Pending };
-                    this.state.set(State::Over);
+                    this.state.set(QuarantineFutureState::Over);
                     if !matches!(refusal.reason(), Reason::QueueFull | Reason::QueueTimeout) {
                         // A retry in the tiers above would only multiply the refusals, or send the request to other instances.
                         scope::mark_exhausted();
@@ -155,7 +155,7 @@ where
                     return Poll::Ready(Err(reject(refusal)));
                 }
                 // Polled after completion, as fused futures may be.
-                StateProj::Over => return Poll::Pending,
+                QuarantineFutureStateProj::Over => return Poll::Pending,
             }
         }
     }
@@ -167,7 +167,7 @@ impl<S, Req, F, K: Hash + fmt::Debug + Send + 'static, C> PinnedDrop for Respons
         let mut this = self.project();
         if let Some(mut watch) = this.watch.take() {
             // Inner layers release first.
-            this.state.set(State::Over);
+            this.state.set(QuarantineFutureState::Over);
             watch.end(Verdict::Abandoned);
         }
     }
@@ -176,10 +176,10 @@ impl<S, Req, F, K: Hash + fmt::Debug + Send + 'static, C> PinnedDrop for Respons
 impl<S, Req, F, K: Hash + fmt::Debug + Send + 'static, C> fmt::Debug for ResponseFuture<S, Req, F, K, C> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let state = match &self.state {
-            State::Refused(_) => "Refused",
-            State::Waiting { .. } => "Waiting",
-            State::Running { .. } => "Running",
-            State::Over => "Over",
+            QuarantineFutureState::Refused(_) => "Refused",
+            QuarantineFutureState::Waiting { .. } => "Waiting",
+            QuarantineFutureState::Running { .. } => "Running",
+            QuarantineFutureState::Over => "Over",
         };
         f.debug_struct("ResponseFuture").field("state", &state).field("watch", &self.watch).finish_non_exhaustive()
     }

@@ -1,16 +1,16 @@
 use std::fmt;
 use std::sync::Arc;
 
-use super::state::State;
+use super::state::QuarantineState;
 
 /// Reads how many fingerprints a [`QuarantineLayer`](super::QuarantineLayer) suspects, and forgets them.
 #[derive(Clone)]
 pub struct QuarantineHandle {
-    state: Arc<State>,
+    state: Arc<QuarantineState>,
 }
 
 impl QuarantineHandle {
-    pub(super) fn new(state: Arc<State>) -> Self {
+    pub(super) fn new(state: Arc<QuarantineState>) -> Self {
         Self { state }
     }
 

@@ -8,7 +8,7 @@ use super::KIND;
 use super::config::QuarantineConfig;
 use super::handle::QuarantineHandle;
 use super::service::Quarantine;
-use super::state::State;
+use super::state::QuarantineState;
 use crate::ground::error::InvalidConfig;
 use crate::ground::verdict::AtResponse;
 use crate::layers::core::{LayerCore, layer_methods};
@@ -16,7 +16,7 @@ use crate::layers::core::{LayerCore, layer_methods};
 /// Refuses requests that were lost on several endpoints. See the [module](super).
 #[derive(Clone)]
 pub struct QuarantineLayer<F, C = AtResponse> {
-    core: LayerCore<State, QuarantineConfig>,
+    core: LayerCore<QuarantineState, QuarantineConfig>,
     fingerprint: F,
     classifier: C,
 }
@@ -40,7 +40,7 @@ impl<F> QuarantineLayer<F> {
     /// # Errors
     /// As [`new`](Self::new).
     pub fn with_fingerprint(config: QuarantineConfig, fingerprint: F) -> Result<Self, InvalidConfig> {
-        let core = LayerCore::new(KIND, config, State::new)?;
+        let core = LayerCore::new(KIND, config, QuarantineState::new)?;
         Ok(Self { core, fingerprint, classifier: AtResponse })
     }
 }

@@ -8,9 +8,9 @@ use super::call_watch::CallWatch;
 use super::config::QuarantineConfig;
 use super::fingerprint::Fingerprint;
 use super::future::ResponseFuture;
-use super::state::State;
+use super::state::QuarantineState;
 use super::turn::{HeldTurn, WaitingForTurn};
-use crate::algorithm::quarantine::Admission;
+use crate::algorithm::quarantine::QuarantineAdmission;
 use crate::ground::call_deadline::CallDeadline;
 use crate::ground::error::Reason;
 use crate::ground::scope;
@@ -25,20 +25,20 @@ use crate::layers::call::inner::Inner;
 #[derive(Clone, Debug)]
 pub struct Quarantine<S, F, C = AtResponse> {
     inner: Inner<S>,
-    state: Arc<State>,
-    settings: Cached<CallSettings>,
+    state: Arc<QuarantineState>,
+    settings: Cached<QuarantineCallSettings>,
     fingerprint: F,
     classifier: C,
 }
 
 /// The settings that calls use; see [`QuarantineConfig`].
 #[derive(Clone, Copy, Debug)]
-struct CallSettings {
+struct QuarantineCallSettings {
     enabled: bool,
     max_hold: Duration,
 }
 
-impl CallSettings {
+impl QuarantineCallSettings {
     fn of(config: &QuarantineConfig) -> Self {
         let QuarantineConfig { enabled, max_hold, .. } = *config;
         Self { enabled, max_hold }
@@ -46,8 +46,8 @@ impl CallSettings {
 }
 
 impl<S, F, C> Quarantine<S, F, C> {
-    pub(super) fn new(inner: S, state: Arc<State>, fingerprint: F, classifier: C) -> Self {
-        let settings = state.settings.cached(CallSettings::of);
+    pub(super) fn new(inner: S, state: Arc<QuarantineState>, fingerprint: F, classifier: C) -> Self {
+        let settings = state.settings.cached(QuarantineCallSettings::of);
         Self { inner: Inner::new(inner), state, settings, fingerprint, classifier }
     }
 }
@@ -73,7 +73,8 @@ where
     fn call(&mut self, request: Req) -> Self::Future {
         let now = time::call_start();
         let state = &self.state;
-        let CallSettings { enabled, max_hold } = *state.settings.refresh(&mut self.settings, CallSettings::of);
+        let QuarantineCallSettings { enabled, max_hold } =
+            *state.settings.refresh(&mut self.settings, QuarantineCallSettings::of);
         let inherited = scope::current();
         let deadline = CallDeadline::within(now, &inherited, max_hold);
         let is_expired = inherited.has_expired(now);
@@ -87,11 +88,11 @@ where
         }
         if let Some(fingerprint) = tracked {
             match state.admit(fingerprint, now) {
-                Admission::Free => {}
-                Admission::Turn(turn) => {
+                QuarantineAdmission::Free => {}
+                QuarantineAdmission::Turn(turn) => {
                     watch.send(Some(HeldTurn::new(Arc::clone(state), fingerprint, turn)), now);
                 }
-                Admission::Wait(_) => {
+                QuarantineAdmission::Wait(_) => {
                     // A waiting call must not hold a reservation of the inner service.
                     self.inner.release();
                     let Some(waiting) = WaitingForTurn::new(state, fingerprint) else {
@@ -100,7 +101,7 @@ where
                     let inner = self.inner.take(&state.readiness_limit);
                     return ResponseFuture::waiting(waiting, inner, request, watch, classifier);
                 }
-                Admission::Refused(left) => {
+                QuarantineAdmission::Refused(left) => {
                     self.inner.release();
                     return ResponseFuture::refused(state.refuse(left), watch, classifier);
                 }

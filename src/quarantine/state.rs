@@ -6,9 +6,9 @@ use std::task::Waker;
 use std::time::Duration;
 
 use super::config::QuarantineConfig;
-use super::waiting::{WaitingCalls, WaitingPosition};
+use super::waiting::{TurnQueue, WaitingPosition};
 use crate::admission::registry::{Condition, Observed, QuarantineCondition};
-use crate::algorithm::quarantine::{Admission, At, Cleared, Limits, Loss, Suspects, Turn, bit};
+use crate::algorithm::quarantine::{At, Cleared, Limits, Loss, QuarantineAdmission, Suspects, Turn, bit};
 use crate::ground::error::Reason;
 use crate::ground::settings::Settings;
 use crate::ground::sync::atomic::{AtomicU64, Ordering};
@@ -19,7 +19,7 @@ use crate::layers::core::{AfterReload, LayerParts, LayerState, observed};
 use crate::telemetry::{self, Instruments, Unreported};
 
 /// The state that the services of one layer value share: the suspects, and the calls that wait for their turn.
-pub(crate) struct State {
+pub(crate) struct QuarantineState {
     pub(super) settings: Shared<Settings<QuarantineConfig>>,
     pub(super) readiness_limit: ReadinessLimit,
     pub(super) instruments: Instruments,
@@ -28,14 +28,14 @@ pub(crate) struct State {
     bits: AtomicU64,
     /// [`Suspects::answers_until`] in nanoseconds, so that an answer takes no lock unless a loss was counted just before. Zero: never.
     answers_until: AtomicU64,
-    tracked: Mutex<Tracked>,
+    tracked: Mutex<TrackedSuspects>,
     hasher: RandomState,
 }
 
 #[derive(Debug, Default)]
-struct Tracked {
+struct TrackedSuspects {
     suspects: Suspects,
-    waiting: WaitingCalls,
+    waiting: TurnQueue,
 }
 
 /// Why a call that waits is not sent.
@@ -54,11 +54,11 @@ impl Limits {
     }
 }
 
-impl State {
+impl QuarantineState {
     pub(super) fn new(parts: LayerParts<QuarantineConfig>) -> Self {
         let LayerParts { settings, readiness_limit, instruments } = parts;
         let (bits, answers_until) = (AtomicU64::new(0), AtomicU64::new(0));
-        let (tracked, hasher) = (Mutex::new(Tracked::default()), RandomState::new());
+        let (tracked, hasher) = (Mutex::new(TrackedSuspects::default()), RandomState::new());
         Self { settings, readiness_limit, instruments, bits, answers_until, tracked, hasher }
     }
 
@@ -85,14 +85,14 @@ impl State {
         self.settings.read(|config| config.max_turn)
     }
 
-    fn publish(&self, tracked: &MutexGuard<'_, Tracked>) {
+    fn publish(&self, tracked: &MutexGuard<'_, TrackedSuspects>) {
         self.bits.store(tracked.suspects.bits(), Ordering::Relaxed);
         let answers_until = tracked.suspects.answers_until().map_or(0, Instant::as_nanos);
         self.answers_until.store(answers_until, Ordering::Relaxed);
     }
 
     /// Decides about a new call. It does not overtake the calls that wait.
-    pub(super) fn admit(&self, fingerprint: u64, now: Instant) -> Admission {
+    pub(super) fn admit(&self, fingerprint: u64, now: Instant) -> QuarantineAdmission {
         let limits = self.limits();
         let mut tracked = lock(&self.tracked);
         let is_next = !tracked.waiting.is_any(fingerprint);
@@ -128,13 +128,13 @@ impl State {
             let admission = tracked.suspects.admit(fingerprint, is_next, &limits, now);
             self.publish(&tracked);
             match admission {
-                Admission::Free => Ok(None),
-                Admission::Turn(turn) => Ok(Some(turn)),
-                Admission::Wait(until) => {
+                QuarantineAdmission::Free => Ok(None),
+                QuarantineAdmission::Turn(turn) => Ok(Some(turn)),
+                QuarantineAdmission::Wait(until) => {
                     tracked.waiting.register(position, &mut waker);
                     Err(NotSent::Until(until))
                 }
-                Admission::Refused(left) => Err(NotSent::Refused(left)),
+                QuarantineAdmission::Refused(left) => Err(NotSent::Refused(left)),
             }
         };
         foreign(|| drop(waker));
@@ -222,7 +222,7 @@ impl State {
     }
 }
 
-impl State {
+impl QuarantineState {
     /// How many fingerprints are suspects, and how many are quarantined.
     pub(super) fn counts(&self) -> (usize, usize) {
         let limits = self.limits();
@@ -249,7 +249,7 @@ fn wake(wakers: impl IntoIterator<Item = Waker>) {
     wakers.into_iter().for_each(|waker| foreign(|| waker.wake()));
 }
 
-impl LayerState<QuarantineConfig> for State {
+impl LayerState<QuarantineConfig> for QuarantineState {
     fn apply_reload(&self, config: &QuarantineConfig, _before: &QuarantineConfig) -> AfterReload<'_> {
         if !config.enabled {
             return Box::new(self.reset());
@@ -264,7 +264,7 @@ impl LayerState<QuarantineConfig> for State {
     }
 }
 
-impl Observed for State {
+impl Observed for QuarantineState {
     fn instruments(&self) -> &Instruments {
         &self.instruments
     }
@@ -281,9 +281,12 @@ impl Observed for State {
     }
 }
 
-impl fmt::Debug for State {
+impl fmt::Debug for QuarantineState {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (suspects, quarantined) = self.counts();
-        f.debug_struct("State").field("suspects", &suspects).field("quarantined", &quarantined).finish_non_exhaustive()
+        f.debug_struct("QuarantineState")
+            .field("suspects", &suspects)
+            .field("quarantined", &quarantined)
+            .finish_non_exhaustive()
     }
 }

@@ -4,20 +4,20 @@ use std::fmt;
 use std::sync::Arc;
 use std::task::Waker;
 
-use super::state::{NotSent, State};
+use super::state::{NotSent, QuarantineState};
 use super::waiting::WaitingPosition;
 use crate::algorithm::quarantine::Turn;
 use crate::ground::time::Instant;
 
 /// The turn that a call has.
 pub(super) struct HeldTurn {
-    state: Arc<State>,
+    state: Arc<QuarantineState>,
     fingerprint: u64,
     turn: Turn,
 }
 
 impl HeldTurn {
-    pub(super) fn new(state: Arc<State>, fingerprint: u64, turn: Turn) -> Self {
+    pub(super) fn new(state: Arc<QuarantineState>, fingerprint: u64, turn: Turn) -> Self {
         Self { state, fingerprint, turn }
     }
 
@@ -40,19 +40,19 @@ impl fmt::Debug for HeldTurn {
 
 /// A call that waits for the turn.
 pub(super) struct WaitingForTurn {
-    state: Arc<State>,
+    state: Arc<QuarantineState>,
     fingerprint: u64,
     position: WaitingPosition,
 }
 
 impl WaitingForTurn {
     /// `None` if too many calls wait.
-    pub(super) fn new(state: &Arc<State>, fingerprint: u64) -> Option<Self> {
+    pub(super) fn new(state: &Arc<QuarantineState>, fingerprint: u64) -> Option<Self> {
         let position = state.enter(fingerprint)?;
         Some(Self { state: Arc::clone(state), fingerprint, position })
     }
 
-    /// See [`State::ask`].
+    /// See [`QuarantineState::ask`].
     pub(super) fn ask(&self, waker: Waker, now: Instant) -> Result<Option<HeldTurn>, NotSent> {
         let turn = self.state.ask(self.fingerprint, self.position, waker, now)?;
         Ok(turn.map(|turn| HeldTurn::new(Arc::clone(&self.state), self.fingerprint, turn)))

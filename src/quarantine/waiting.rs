@@ -14,21 +14,21 @@ pub(super) struct WaitingPosition {
 
 /// See the module.
 #[derive(Debug, Default)]
-pub(super) struct WaitingCalls {
+pub(super) struct TurnQueue {
     /// By fingerprint, and then in the order of arrival.
-    calls: BTreeMap<u64, BTreeMap<u64, WaitingCall>>,
+    calls: BTreeMap<u64, BTreeMap<u64, TurnWaiter>>,
     len: usize,
     last_number: u64,
 }
 
 #[derive(Debug, Default)]
-struct WaitingCall {
+struct TurnWaiter {
     waker: Option<Waker>,
     /// A call that was never polled may never be, and holds up no other.
     is_polled: bool,
 }
 
-impl WaitingCalls {
+impl TurnQueue {
     pub(super) fn len(&self) -> usize {
         self.len
     }
@@ -42,7 +42,7 @@ impl WaitingCalls {
         }
         self.last_number += 1;
         let position = WaitingPosition { fingerprint, number: self.last_number };
-        self.calls.entry(fingerprint).or_default().insert(position.number, WaitingCall::default());
+        self.calls.entry(fingerprint).or_default().insert(position.number, TurnWaiter::default());
         self.len += 1;
         Some(position)
     }

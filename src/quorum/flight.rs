@@ -15,8 +15,8 @@ use crate::ground::verdict::{self, Classify, Verdict};
 use crate::layers::call::inner::Call;
 
 /// See the module.
-#[pin_project(project = FlightProj)]
-pub(super) enum Flight<S, Req, A>
+#[pin_project(project = VoteFlightProj)]
+pub(super) enum VoteFlight<S, Req, A>
 where
     S: Service<Req>,
     A: Agreement<S::Response>,
@@ -38,7 +38,7 @@ where
 /// A good answer with its key, or a failed vote with its verdict.
 pub(super) type Answered<K, R> = Result<(K, R), (Verdict, Vote)>;
 
-impl<S, Req, A> Flight<S, Req, A>
+impl<S, Req, A> VoteFlight<S, Req, A>
 where
     S: Service<Req>,
     S::Error: Into<BoxError>,
@@ -63,7 +63,7 @@ where
         let failed = |error| (verdict::judge::<S::Response>(classifier, Err(&error)), Vote::Error(error));
         let answered = loop {
             match self.as_mut().project() {
-                FlightProj::Calling { call } => match ready!(call.poll(cx, layer_id)) {
+                VoteFlightProj::Calling { call } => match ready!(call.poll(cx, layer_id)) {
                     Ok(response) => match verdict::judge(classifier, Ok(&response)) {
                         Verdict::Success | Verdict::CallerFault => {
                             let keying = foreign(|| agreement.key(response));
@@ -73,8 +73,8 @@ where
                     },
                     Err(error) => break Err(failed(error)),
                 },
-                FlightProj::Keying { keying } => break ready!(keying.poll(cx)).map_err(failed),
-                FlightProj::Over => return Poll::Pending,
+                VoteFlightProj::Keying { keying } => break ready!(keying.poll(cx)).map_err(failed),
+                VoteFlightProj::Over => return Poll::Pending,
             }
         };
         self.set(Self::Over);

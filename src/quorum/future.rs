@@ -8,11 +8,11 @@ use std::task::{self, Poll};
 use tower::{BoxError, Service};
 
 use super::agreement::Agreement;
-use super::flight::{Answered, Flight};
+use super::flight::{Answered, VoteFlight};
 use super::no_quorum::{NoQuorum, Vote};
-use super::state::State;
+use super::state::QuorumState;
 use crate::admission::timer::Timer;
-use crate::algorithm::quorum::{Ballot, Tally};
+use crate::algorithm::quorum::{Ballot, VoteTally};
 use crate::ground::call_deadline::CallDeadline;
 use crate::ground::error::{FailedVotes, Reason};
 use crate::ground::scope::{self, Context};
@@ -33,7 +33,7 @@ where
     A: Agreement<S::Response>,
 {
     /// The endpoints, in their order. Empty once the call is over.
-    flights: Vec<Pin<Box<Flight<S, Req, A>>>>,
+    flights: Vec<Pin<Box<VoteFlight<S, Req, A>>>>,
     /// The layer refuses the call.
     refusal: Option<Unreported>,
     /// The failed votes, and the numbers of the answers.
@@ -53,7 +53,7 @@ where
     deadline: CallDeadline,
     timer: Timer,
     polled: bool,
-    state: Arc<State>,
+    state: Arc<QuorumState>,
     classifier: C,
     agreement: A,
 }
@@ -65,9 +65,9 @@ where
     A: Agreement<S::Response>,
 {
     pub(super) fn new(
-        flights: Vec<Pin<Box<Flight<S, Req, A>>>>,
+        flights: Vec<Pin<Box<VoteFlight<S, Req, A>>>>,
         agree: usize,
-        state: Arc<State>,
+        state: Arc<QuorumState>,
         deadline: CallDeadline,
         classifier: C,
         agreement: A,
@@ -100,7 +100,7 @@ where
 
     pub(super) fn refused(
         refusal: Unreported,
-        state: Arc<State>,
+        state: Arc<QuorumState>,
         deadline: CallDeadline,
         classifier: C,
         agreement: A,
@@ -160,7 +160,7 @@ where
     }
 
     /// Counts the vote of the endpoint at `index`.
-    fn count(&mut self, index: usize, answered: Answered<A::Key, A::Response>) -> Tally {
+    fn count(&mut self, index: usize, answered: Answered<A::Key, A::Response>) -> VoteTally {
         let (vote, number) = match answered {
             Ok((key, response)) => {
                 let known = foreign(|| self.answers.iter().position(|(other, _)| *other == key));
@@ -228,13 +228,13 @@ where
                 continue;
             };
             match this.count(index, answered) {
-                Tally::Undecided => {}
-                Tally::Agreed(number) => {
+                VoteTally::Undecided => {}
+                VoteTally::Agreed(number) => {
                     let (_, response) = this.answers.swap_remove(number);
                     this.end(Verdict::Success);
                     return Poll::Ready(Ok(response));
                 }
-                Tally::Impossible => {
+                VoteTally::Impossible => {
                     let failed_votes = FailedVotes::of(&this.failed, this.flights.len());
                     let refusal = this.state.instruments.refuse(Reason::NoQuorum).with_failed_votes(failed_votes);
                     return Poll::Ready(Err(this.fail(refusal)));

@@ -6,8 +6,8 @@ use tower::Layer;
 use super::KIND;
 use super::agreement::Equal;
 use super::config::QuorumConfig;
-use super::service::{Endpoints, Quorum};
-use super::state::State;
+use super::service::{Quorum, VotingEndpoints};
+use super::state::QuorumState;
 use crate::ground::error::InvalidConfig;
 use crate::ground::validation::Validation;
 use crate::ground::verdict::AtResponse;
@@ -15,7 +15,7 @@ use crate::layers::core::{LayerCore, clone_fields, layer_methods};
 
 /// Sends a call to several endpoints, and answers when enough agree. See the [module](super).
 pub struct QuorumLayer<C = AtResponse, A = Equal> {
-    pub(crate) core: LayerCore<State, QuorumConfig>,
+    pub(crate) core: LayerCore<QuorumState, QuorumConfig>,
     classifier: C,
     agreement: A,
 }
@@ -26,7 +26,7 @@ impl QuorumLayer {
     /// # Errors
     /// If a setting is out of its range, or more endpoints have to agree than there are; all faults are listed.
     pub fn new(config: QuorumConfig) -> Result<Self, InvalidConfig> {
-        let core = LayerCore::new(KIND, config, State::new)?;
+        let core = LayerCore::new(KIND, config, QuorumState::new)?;
         Ok(Self { core, classifier: AtResponse, agreement: Equal })
     }
 }
@@ -60,10 +60,10 @@ impl<C: Clone, A: Clone> QuorumLayer<C, A> {
                 format_args!("invalid value: {endpoints}, must be the number of services, {given}"),
             );
         })?;
-        Ok(self.around(Endpoints::Each(services)))
+        Ok(self.around(VotingEndpoints::Each(services)))
     }
 
-    fn around<S>(&self, endpoints: Endpoints<S>) -> Quorum<S, C, A> {
+    fn around<S>(&self, endpoints: VotingEndpoints<S>) -> Quorum<S, C, A> {
         Quorum::new(endpoints, Arc::clone(self.core.state()), self.classifier.clone(), self.agreement.clone())
     }
 }
@@ -75,12 +75,12 @@ impl<S, C: Clone, A: Clone> Layer<S> for QuorumLayer<C, A> {
     type Service = Quorum<S, C, A>;
 
     fn layer(&self, inner: S) -> Self::Service {
-        self.around(Endpoints::ClonesOf(inner))
+        self.around(VotingEndpoints::ClonesOf(inner))
     }
 }
 
-impl fmt::Debug for State {
+impl fmt::Debug for QuorumState {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("State").finish_non_exhaustive()
+        f.debug_struct("QuorumState").finish_non_exhaustive()
     }
 }

@@ -4,9 +4,9 @@ use std::task::{self, Poll};
 use tower::{BoxError, Service};
 
 use super::agreement::{Agreement, Equal};
-use super::flight::Flight;
+use super::flight::VoteFlight;
 use super::future::ResponseFuture;
-use super::state::State;
+use super::state::QuorumState;
 use crate::ground::call_deadline::CallDeadline;
 use crate::ground::error::Reason;
 use crate::ground::scope;
@@ -17,21 +17,21 @@ use crate::layers::call::inner::Taken;
 /// A service that sends each call to several endpoints. See the [module](super).
 #[derive(Clone, Debug)]
 pub struct Quorum<S, C = AtResponse, A = Equal> {
-    endpoints: Endpoints<S>,
-    state: Arc<State>,
+    endpoints: VotingEndpoints<S>,
+    state: Arc<QuorumState>,
     classifier: C,
     agreement: A,
 }
 
 /// Where calls are sent.
 #[derive(Clone, Debug)]
-pub(super) enum Endpoints<S> {
+pub(super) enum VotingEndpoints<S> {
     ClonesOf(S),
     Each(Vec<S>),
 }
 
 impl<S, C, A> Quorum<S, C, A> {
-    pub(super) fn new(endpoints: Endpoints<S>, state: Arc<State>, classifier: C, agreement: A) -> Self {
+    pub(super) fn new(endpoints: VotingEndpoints<S>, state: Arc<QuorumState>, classifier: C, agreement: A) -> Self {
         Self { endpoints, state, classifier, agreement }
     }
 }
@@ -65,13 +65,13 @@ where
             return ResponseFuture::refused(refused, Arc::clone(state), deadline, classifier, agreement);
         }
         let services = match &self.endpoints {
-            Endpoints::ClonesOf(service) => (0..config.endpoints).map(|_| service.clone()).collect(),
-            Endpoints::Each(services) => services.clone(),
+            VotingEndpoints::ClonesOf(service) => (0..config.endpoints).map(|_| service.clone()).collect(),
+            VotingEndpoints::Each(services) => services.clone(),
         };
         let flights: Vec<_> = services
             .into_iter()
             .map(|service| Taken::not_ready(service, state.readiness_limit.clone()).call(request.clone()))
-            .map(|call| Box::pin(Flight::new(call)))
+            .map(|call| Box::pin(VoteFlight::new(call)))
             .collect();
         ResponseFuture::new(flights, config.agree as usize, Arc::clone(state), deadline, classifier, agreement)
     }

@@ -9,22 +9,22 @@ use crate::layers::core::{LayerParts, LayerState};
 use crate::telemetry::Instruments;
 
 /// The state that the services of one layer value share.
-pub(crate) struct State {
+pub(crate) struct QuorumState {
     pub(super) settings: Shared<Settings<QuorumConfig>>,
     pub(super) readiness_limit: ReadinessLimit,
     pub(super) instruments: Instruments,
 }
 
-impl State {
+impl QuorumState {
     pub(super) fn new(parts: LayerParts<QuorumConfig>) -> Self {
         let LayerParts { settings, readiness_limit, instruments } = parts;
         Self { settings, readiness_limit, instruments }
     }
 }
 
-impl LayerState<QuorumConfig> for State {}
+impl LayerState<QuorumConfig> for QuorumState {}
 
-impl Observed for State {
+impl Observed for QuorumState {
     fn instruments(&self) -> &Instruments {
         &self.instruments
     }

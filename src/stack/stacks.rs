@@ -10,7 +10,7 @@ use std::sync::Arc;
 
 pub use self::file::{Following, SettingsFile};
 use self::section::{Section, StackLayers};
-use self::status::Status;
+use self::status::SettingsStatus;
 use super::balanced_client::{self, BalancedClientLayer};
 use super::client::{self, ClientLayer};
 use super::config::{BalancedClientConfig, ClientConfig, Config, ServerConfig};
@@ -65,19 +65,19 @@ const BUSY: &str = "another reload is under way";
 /// ```
 #[derive(Clone)]
 pub struct Stacks {
-    inner: Arc<Inner>,
+    inner: Arc<SharedStacks>,
 }
 
-struct Inner {
+struct SharedStacks {
     registry: Registry,
-    status: Arc<Status>,
-    held: Mutex<Held>,
+    status: Arc<SettingsStatus>,
+    held: Mutex<StacksState>,
     /// Locked before `held`, and held while a layer is made.
     making: Mutex<()>,
 }
 
 /// The settings in force, and the layers that were made from them.
-struct Held {
+struct StacksState {
     config: Config,
     sections: Sections,
     /// Whether a reload is under way. Two at once could leave one layer with the settings of the first and another layer with
@@ -95,7 +95,7 @@ struct Sections {
 /// A section with its settings.
 type Part<'a, C> = (&'a mut Section<C>, &'a BTreeMap<String, C>);
 
-impl Held {
+impl StacksState {
     fn clients(&mut self) -> Part<'_, ClientConfig> {
         (&mut self.sections.clients, &self.config.client)
     }
@@ -148,15 +148,15 @@ impl Stacks {
             config.check(validation);
             check_shared(validation, &config);
         })?;
-        let status = Status::named_in(registry, name)?;
+        let status = SettingsStatus::named_in(registry, name)?;
         let sections = Sections {
             clients: Section::new("client"),
             balanced_clients: Section::new("balanced_client"),
             servers: Section::new("server"),
         };
-        let held = Held { config, sections, reloads: false };
+        let held = StacksState { config, sections, reloads: false };
         Ok(Self {
-            inner: Arc::new(Inner {
+            inner: Arc::new(SharedStacks {
                 registry: registry.clone(),
                 status,
                 held: Mutex::new(held),
@@ -170,7 +170,7 @@ impl Stacks {
     /// # Errors
     /// If the settings have no such client, or the name is taken by another layer.
     pub fn client(&self, name: &str) -> Result<ClientLayer, InvalidConfig> {
-        self.make(name, Held::clients, client::client, ClientLayer::named_in)
+        self.make(name, StacksState::clients, client::client, ClientLayer::named_in)
     }
 
     /// The layers around the HTTP clients of the dependency with several endpoints that the settings have under `name`. It has no
@@ -179,7 +179,7 @@ impl Stacks {
     /// # Errors
     /// As [`client`](Self::client).
     pub fn balanced_client(&self, name: &str) -> Result<BalancedClientLayer, InvalidConfig> {
-        self.make(name, Held::balanced_clients, balanced_client::balanced_client, BalancedClientLayer::named_in)
+        self.make(name, StacksState::balanced_clients, balanced_client::balanced_client, BalancedClientLayer::named_in)
     }
 
     /// The layers in front of the HTTP service that the settings have under `name`.
@@ -187,7 +187,7 @@ impl Stacks {
     /// # Errors
     /// If the settings have no such server, or the name is taken by another layer.
     pub fn server(&self, name: &str) -> Result<ServerLayer, InvalidConfig> {
-        self.make(name, Held::servers, server::server, ServerLayer::named_in)
+        self.make(name, StacksState::servers, server::server, ServerLayer::named_in)
     }
 
     /// The layers around the gRPC client of the dependency that the settings have under `name`.
@@ -196,7 +196,7 @@ impl Stacks {
     /// As [`client`](Self::client).
     #[cfg(feature = "grpc")]
     pub fn grpc_client(&self, name: &str) -> Result<grpc::ClientLayer, InvalidConfig> {
-        self.make(name, Held::clients, grpc::client, ClientLayer::named_in)
+        self.make(name, StacksState::clients, grpc::client, ClientLayer::named_in)
     }
 
     /// The layers around the gRPC clients of the dependency with several endpoints that the settings have under `name`.
@@ -205,7 +205,7 @@ impl Stacks {
     /// As [`client`](Self::client).
     #[cfg(feature = "grpc")]
     pub fn balanced_grpc_client(&self, name: &str) -> Result<grpc::BalancedClientLayer, InvalidConfig> {
-        self.make(name, Held::balanced_clients, grpc::balanced_client, BalancedClientLayer::named_in)
+        self.make(name, StacksState::balanced_clients, grpc::balanced_client, BalancedClientLayer::named_in)
     }
 
     /// The layers in front of the gRPC service that the settings have under `name`.
@@ -214,13 +214,13 @@ impl Stacks {
     /// As [`server`](Self::server).
     #[cfg(feature = "grpc")]
     pub fn grpc_server(&self, name: &str) -> Result<grpc::ServerLayer, InvalidConfig> {
-        self.make(name, Held::servers, grpc::server, ServerLayer::named_in)
+        self.make(name, StacksState::servers, grpc::server, ServerLayer::named_in)
     }
 
     fn make<C: Clone, L: StackLayers<C> + Clone + 'static>(
         &self,
         name: &str,
-        part: for<'a> fn(&'a mut Held) -> Part<'a, C>,
+        part: for<'a> fn(&'a mut StacksState) -> Part<'a, C>,
         new: fn(&C) -> Result<L, InvalidConfig>,
         named_in: fn(L, &Registry, &str) -> Result<L, InvalidConfig>,
     ) -> Result<L, InvalidConfig> {
@@ -290,7 +290,7 @@ impl Stacks {
     }
 }
 
-struct Reloading<'a>(&'a Inner);
+struct Reloading<'a>(&'a SharedStacks);
 
 impl Drop for Reloading<'_> {
     fn drop(&mut self) {

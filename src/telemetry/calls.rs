@@ -38,14 +38,14 @@ impl Calls {
     }
 
     /// The latency of successes.
-    pub(crate) fn latency(&self) -> Option<Latency> {
+    pub(crate) fn latency(&self) -> Option<LatencyQuantiles> {
         let histogram = self.by_verdict.get(Verdict::Success.index())?.get()?.load();
         let count = count(&histogram);
         let at = |quantile| {
             let bucket = histogram.quantile_bucket(quantile).ok().flatten();
             bucket.map_or(Duration::ZERO, |bucket| middle(&bucket))
         };
-        (count > 0).then(|| Latency { count, p50: at(0.5), p90: at(0.9), p99: at(0.99), max: at(1.0) })
+        (count > 0).then(|| LatencyQuantiles { count, p50: at(0.5), p90: at(0.9), p99: at(0.99), max: at(1.0) })
     }
 }
 
@@ -73,7 +73,7 @@ impl Successes {
 
 /// Latencies by quantile. The times are those of buckets, within 6 % of the exact ones.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Latency {
+pub(crate) struct LatencyQuantiles {
     pub(crate) count: u64,
     pub(crate) p50: Duration,
     pub(crate) p90: Duration,
@@ -116,7 +116,7 @@ mod tests {
     fn quantiles_are_within_six_percent() {
         let calls = Calls::default();
         (1..=1000).for_each(|ms| calls.record(Verdict::Success, ms * MS));
-        let Latency { count, p50, p90, p99, max } = calls.latency().expect("a thousand calls");
+        let LatencyQuantiles { count, p50, p90, p99, max } = calls.latency().expect("a thousand calls");
         assert_eq!(count, 1000);
         for (found, expected) in [(p50, 500), (p90, 900), (p99, 990), (max, 1000)] {
             let off = found.as_secs_f64() / f64::from(expected) * 1000.0 - 1.0;

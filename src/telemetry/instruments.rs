@@ -18,10 +18,10 @@ use crate::ground::verdict::Verdict;
 #[derive(Clone)]
 pub(crate) struct Instruments {
     layer_id: LayerId,
-    inner: Arc<Inner>,
+    inner: Arc<SharedInstruments>,
 }
 
-struct Inner {
+struct SharedInstruments {
     layer_id: LayerId,
     named: OnceLock<Named>,
 }
@@ -40,7 +40,7 @@ impl Instruments {
     }
 
     fn of(layer_id: LayerId) -> Self {
-        Self { layer_id, inner: Arc::new(Inner { layer_id, named: OnceLock::new() }) }
+        Self { layer_id, inner: Arc::new(SharedInstruments { layer_id, named: OnceLock::new() }) }
     }
 
     /// The instruments of all nameless layers of a kind. Their calls are not counted.
@@ -103,7 +103,7 @@ impl Instruments {
     }
 }
 
-impl Drop for Inner {
+impl Drop for SharedInstruments {
     fn drop(&mut self) {
         if self.named.get().is_some() {
             directory::remove(self.layer_id);

@@ -21,11 +21,11 @@ pub(crate) struct Publisher<T> {
 struct PublisherState<T> {
     /// None while it is moved out.
     published: Option<T>,
-    running: Vec<Running>,
+    running: Vec<RunningPublication>,
 }
 
 #[derive(Debug)]
-struct Running {
+struct RunningPublication {
     /// The recorder's address.
     recorder: usize,
     thread: ThreadId,
@@ -70,7 +70,7 @@ impl<T> Publisher<T> {
             other.again |= other.thread != thread;
             return None;
         }
-        state.running.push(Running { recorder, thread, again: false });
+        state.running.push(RunningPublication { recorder, thread, again: false });
         Some(Publishing { publisher: self, recorder, published: state.published.take(), is_done: false })
     }
 }

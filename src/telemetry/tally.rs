@@ -125,12 +125,12 @@ pub(crate) struct Tally {
     pub(crate) reloads: [Count; 2],
     /// Active checks of endpoints that passed, and that failed.
     pub(crate) endpoint_checks: [Count; 2],
-    last_refusal: Mutex<Option<LastRefusal>>,
+    last_refusal: Mutex<Option<TalliedRefusal>>,
 }
 
 /// The last call that was refused or cut.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct LastRefusal {
+pub(crate) struct TalliedRefusal {
     pub(crate) reason: Reason,
     pub(crate) numbers: Numbers,
     pub(crate) at: Instant,
@@ -162,14 +162,14 @@ impl Tally {
     pub(crate) fn refuse(&self, reason: Reason, numbers: Numbers, at: Instant) -> &Count {
         // Of racing refusals one is kept: a call does not wait for this lock.
         if let Some(mut last) = try_lock(&self.last_refusal) {
-            *last = Some(LastRefusal { reason, numbers, at });
+            *last = Some(TalliedRefusal { reason, numbers, at });
         }
         let count = &self.refused[reason as usize];
         count.add();
         count
     }
 
-    pub(crate) fn last_refusal(&self) -> Option<LastRefusal> {
+    pub(crate) fn last_refusal(&self) -> Option<TalliedRefusal> {
         *lock(&self.last_refusal)
     }
 
@@ -215,8 +215,8 @@ mod tests {
         assert_eq!(tally.last_refusal(), None);
         let numbers = Numbers::NONE.with_waiting(3).with_limit(16);
         let refusals = [
-            LastRefusal { reason: Reason::DeadlineExpired, numbers: Numbers::NONE, at: START },
-            LastRefusal { reason: Reason::RateLimited, numbers, at: START + Duration::from_secs(1) },
+            TalliedRefusal { reason: Reason::DeadlineExpired, numbers: Numbers::NONE, at: START },
+            TalliedRefusal { reason: Reason::RateLimited, numbers, at: START + Duration::from_secs(1) },
         ];
         for refusal in refusals {
             tally.refuse(refusal.reason, refusal.numbers, refusal.at);

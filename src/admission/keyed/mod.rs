@@ -35,7 +35,7 @@ use std::marker::PhantomData;
 
 pub(crate) use self::forgettable::Forgettable;
 pub(crate) use self::survey::Survey;
-use self::table::{Entered, EntryPosition, Table};
+use self::table::{EntryPosition, Insertion, Table};
 use crate::ground::sync::{Arc, Mutex, foreign, lock};
 use crate::ground::time::{self, Instant};
 
@@ -218,10 +218,10 @@ impl<K: Keying, T: Forgettable> Keyed<K, T> {
         loop {
             let entered = lock(&self.table).enter(&key, hash, after, &mut checks_left, now, &make);
             match entered {
-                Entered::At(state) => return state,
-                Entered::CompareFirst(known) if foreign(|| *known.key == *key) => return known.state,
-                Entered::CompareFirst(known) => after = known.number,
-                Entered::Forgot(forgotten) => foreign(|| drop(forgotten)),
+                Insertion::At(state) => return state,
+                Insertion::CompareFirst(known) if foreign(|| *known.key == *key) => return known.state,
+                Insertion::CompareFirst(known) => after = known.number,
+                Insertion::Forgot(forgotten) => foreign(|| drop(forgotten)),
             }
         }
     }

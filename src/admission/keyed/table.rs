@@ -56,7 +56,7 @@ pub(super) struct TableEntry<Key, T> {
 }
 
 /// The result of an insertion.
-pub(super) enum Entered<Key, T> {
+pub(super) enum Insertion<Key, T> {
     /// The state of the key.
     At(Arc<T>),
     /// This entry has the same hash and has not been compared.
@@ -116,15 +116,15 @@ impl<Key, T: Forgettable> Table<Key, T> {
         checks_left: &mut usize,
         now: Instant,
         make: impl Fn() -> T,
-    ) -> Entered<Key, T> {
+    ) -> Insertion<Key, T> {
         if let Some(known) = self.next(hash, after) {
-            return Entered::CompareFirst(known);
+            return Insertion::CompareFirst(known);
         }
         let share = hash % SHARED;
         if self.own.len() >= self.max {
             return match self.forget_one(now, checks_left, true) {
-                Some(forgotten) => Entered::Forgot(forgotten),
-                None => Entered::At(Arc::clone(self.shared.entry(share).or_insert_with(|| Arc::new(make())))),
+                Some(forgotten) => Insertion::Forgot(forgotten),
+                None => Insertion::At(Arc::clone(self.shared.entry(share).or_insert_with(|| Arc::new(make())))),
             };
         }
         let state = Arc::new(make());
@@ -134,7 +134,7 @@ impl<Key, T: Forgettable> Table<Key, T> {
         self.last_number += 1;
         let position = EntryPosition { hash, number: self.last_number };
         self.own.insert(position, OwnEntry { key: Arc::clone(key), state: Arc::clone(&state), used: false });
-        Entered::At(state)
+        Insertion::At(state)
     }
 
     /// Removes one entry that is as good as new and not in use, if there are more than the bound allows.

@@ -28,19 +28,19 @@ const LOOKED_AT: usize = 4;
 thread_local! {
     /// A thread-local, because a call takes from the pool at most of its waits: a shared pool would need a lock there, which all
     /// threads contend for. So a sleep may be returned on another thread than that which took it, and each pool is bounded.
-    static POOL: RefCell<Pool> =
-        const { RefCell::new(Pool { runtime: None, alarms: Vec::new(), wakers: Vec::new() }) };
+    static POOL: RefCell<WaitPool> =
+        const { RefCell::new(WaitPool { runtime: None, alarms: Vec::new(), wakers: Vec::new() }) };
 }
 
 /// The last one returned is reused first.
-struct Pool {
+struct WaitPool {
     /// The runtime of the sleeps.
     runtime: Option<Id>,
     alarms: Vec<Pin<Box<Alarm>>>,
     wakers: Vec<StampedWaker>,
 }
 
-impl Pool {
+impl WaitPool {
     /// `None` while the thread ends: the pool no longer exists then. `act` must drop nothing that it removes, because destructors
     /// may use the pool.
     #[inline]
@@ -74,7 +74,7 @@ pub(crate) fn take_alarm(runtime: Option<Handle>, deadline: Instant) -> Pin<Box<
 }
 
 fn unused_alarm(runtime: Id, deadline: Instant) -> Option<Pin<Box<Alarm>>> {
-    let (alarm, of_another_runtime) = Pool::with(|pool| {
+    let (alarm, of_another_runtime) = WaitPool::with(|pool| {
         if pool.runtime == Some(runtime) {
             return (pool.pick(deadline), Vec::new());
         }
@@ -90,7 +90,7 @@ fn unused_alarm(runtime: Id, deadline: Instant) -> Option<Pin<Box<Alarm>>> {
 pub(crate) fn give_back_alarm(alarm: Pin<Box<Alarm>>) {
     alarm.forget_task();
     let mut alarm = Some(alarm);
-    Pool::with(|pool| {
+    WaitPool::with(|pool| {
         if pool.alarms.len() < POOLED && alarm.as_ref().is_some_and(|alarm| pool.runtime == Some(alarm.runtime())) {
             pool.alarms.extend(alarm.take());
         }
@@ -100,7 +100,7 @@ pub(crate) fn give_back_alarm(alarm: Pin<Box<Alarm>>) {
 /// A waker from the pool, or a fresh one.
 #[inline]
 pub(crate) fn take_waker() -> StampedWaker {
-    Pool::with(|pool| pool.wakers.pop()).flatten().unwrap_or_else(StampedWaker::fresh)
+    WaitPool::with(|pool| pool.wakers.pop()).flatten().unwrap_or_else(StampedWaker::fresh)
 }
 
 /// `has_waited`: it may have a task to wake.
@@ -110,7 +110,7 @@ pub(crate) fn give_back_waker(waker: StampedWaker, has_waited: bool) {
         waker.forget_task();
     }
     let mut waker = waker.reset();
-    Pool::with(|pool| {
+    WaitPool::with(|pool| {
         if pool.wakers.len() < POOLED {
             pool.wakers.extend(waker.take());
         }

@@ -139,7 +139,7 @@ impl Reaper {
         let reaper = Self::running(id)?;
         if Arc::ptr_eq(&reaper, &fresh) {
             // A runtime that is shutting down drops the task at once, which closes the reaper.
-            let task = Task { reaper: fresh, timer: Timer::new(), round: None };
+            let task = ReaperTask { reaper: fresh, timer: Timer::new(), round: None };
             foreign(|| drop(runtime.spawn(task)));
         }
         (!reaper.is_closed()).then_some(reaper)
@@ -218,13 +218,13 @@ impl Round {
 }
 
 /// The task that visits what is due. It lives as long as its runtime.
-struct Task {
+struct ReaperTask {
     reaper: Arc<Reaper>,
     timer: Timer,
     round: Option<Round>,
 }
 
-impl Future for Task {
+impl Future for ReaperTask {
     type Output = ();
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
@@ -264,7 +264,7 @@ impl Future for Task {
     }
 }
 
-impl Drop for Task {
+impl Drop for ReaperTask {
     fn drop(&mut self) {
         self.reaper.closed.store(true, Ordering::Relaxed);
     }

@@ -34,13 +34,13 @@ pub(super) struct EntryId {
 /// to be swept.
 #[derive(Default)]
 pub(super) struct Schedule {
-    watched: Slab<Watched>,
+    watched: Slab<WatchedEntry>,
     /// The entries that wait to become due.
     order: BTreeMap<DueOrder, usize>,
     entered: u64,
 }
 
-struct Watched {
+struct WatchedEntry {
     parked: Arc<dyn Parked>,
     number: u64,
     /// When it is due, rounded up. `None` while it is being visited.
@@ -59,7 +59,7 @@ impl Schedule {
     pub(super) fn insert(&mut self, parked: Arc<dyn Parked>, due: Instant) -> EntryId {
         self.entered += 1;
         let (number, due) = (self.entered, rounded_up(due));
-        let index = self.watched.insert(Watched { parked, number, due: Some(due) });
+        let index = self.watched.insert(WatchedEntry { parked, number, due: Some(due) });
         self.order.insert(DueOrder { due, number: Reverse(number) }, index);
         EntryId { index, number }
     }

@@ -73,7 +73,7 @@ pub use self::snapshot::{
     FallbackCondition, GateCondition, HedgeCondition, LastRefusal, LastTransition, Latency, QuarantineCondition,
     QuorumCondition, RateLimitCondition, RetryCondition, SettingsCondition, Snapshot,
 };
-use self::table::{ComponentEntry, Inner, Key};
+use self::table::{ComponentEntry, NameAndKind, SharedRegistry};
 use crate::ground::error::InvalidConfig;
 use crate::ground::sync::global::MutexGuard;
 use crate::ground::text;
@@ -84,7 +84,7 @@ use crate::telemetry::NAMELESS;
 /// The registry of named layers. See the [module](self). Clones are handles of one registry.
 #[derive(Clone)]
 pub struct Registry {
-    inner: Arc<Inner>,
+    inner: Arc<SharedRegistry>,
 }
 
 impl Registry {
@@ -211,7 +211,7 @@ impl Registry {
         Ok(())
     }
 
-    fn lock(&self) -> MutexGuard<'_, BTreeMap<Key, ComponentEntry>> {
+    fn lock(&self) -> MutexGuard<'_, BTreeMap<NameAndKind, ComponentEntry>> {
         self.inner.lock()
     }
 }
@@ -231,8 +231,8 @@ pub(crate) fn replace(observed: Arc<dyn Observed>) {
 
 /// A registration. Dropping it removes the component from the registry.
 struct Registration {
-    registry: Weak<Inner>,
-    key: Key,
+    registry: Weak<SharedRegistry>,
+    key: NameAndKind,
     token: u64,
 }
 

@@ -16,7 +16,7 @@ use tokio::runtime::Handle;
 
 use super::publications::{ComponentPublication, Publications};
 use super::snapshot::{Condition, GateCondition};
-use super::table::Inner;
+use super::table::SharedRegistry;
 use crate::admission::timer::Timer;
 use crate::ground::sync::global::{Mutex, MutexGuard, lock};
 use crate::ground::time::{self, Instant};
@@ -33,14 +33,14 @@ static DUE: AtomicU64 = AtomicU64::new(NEVER);
 /// There is no task.
 const NEVER: u64 = 0;
 
-static REGISTRIES: Mutex<Vec<Weak<Inner>>> = Mutex::new(Vec::new());
+static REGISTRIES: Mutex<Vec<Weak<SharedRegistry>>> = Mutex::new(Vec::new());
 
-fn registries() -> MutexGuard<'static, Vec<Weak<Inner>>> {
+fn registries() -> MutexGuard<'static, Vec<Weak<SharedRegistry>>> {
     lock(&REGISTRIES)
 }
 
 /// Adds a registry whose components are published.
-pub(super) fn add_registry(registry: &Arc<Inner>) {
+pub(super) fn add_registry(registry: &Arc<SharedRegistry>) {
     let mut registries = registries();
     registries.retain(|registry| registry.strong_count() > 0);
     registries.push(Arc::downgrade(registry));
@@ -61,16 +61,16 @@ fn start(before: u64) {
     let Ok(runtime) = Handle::try_current() else { return };
     let due = time::now() + EVERY;
     if DUE.compare_exchange(before, due.as_nanos(), Ordering::AcqRel, Ordering::Relaxed).is_ok() {
-        drop(runtime.spawn(Task { timer: Timer::new(), due }));
+        drop(runtime.spawn(PublisherTask { timer: Timer::new(), due }));
     }
 }
 
-struct Task {
+struct PublisherTask {
     timer: Timer,
     due: Instant,
 }
 
-impl Future for Task {
+impl Future for PublisherTask {
     type Output = ();
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
@@ -93,7 +93,7 @@ impl Future for Task {
     }
 }
 
-impl Task {
+impl PublisherTask {
     fn claim_next(&mut self, due: Instant) -> bool {
         let (before, due_at) = (self.due.as_nanos(), due.as_nanos());
         let is_ours = DUE.compare_exchange(before, due_at, Ordering::AcqRel, Ordering::Relaxed).is_ok();
@@ -104,7 +104,7 @@ impl Task {
     }
 }
 
-impl Drop for Task {
+impl Drop for PublisherTask {
     fn drop(&mut self) {
         let _ = DUE.compare_exchange(self.due.as_nanos(), NEVER, Ordering::AcqRel, Ordering::Relaxed);
     }
@@ -112,13 +112,13 @@ impl Drop for Task {
 
 /// Publishes the counters of a registry's components, and returns whether it has any. No lock is held while the recorder runs, nor
 /// while any part of a component is dropped.
-pub(super) fn publish(registry: &Arc<Inner>) -> bool {
+pub(super) fn publish(registry: &Arc<SharedRegistry>) -> bool {
     publish_process();
     registry.publications.publish(recorder(), |publications| publish_all(registry, publications));
     !registry.lock().is_empty()
 }
 
-fn publish_all(registry: &Arc<Inner>, publications: &mut Publications) {
+fn publish_all(registry: &Arc<SharedRegistry>, publications: &mut Publications) {
     let (components, now) = (registry.live(), time::now());
     registry.unpublished.move_to(publications);
     let mut there = BTreeMap::new();

@@ -21,18 +21,18 @@ use crate::telemetry::Publisher;
 
 /// The state that the handles of a registry share.
 #[derive(Default)]
-pub(super) struct Inner {
-    pub(super) components: Mutex<BTreeMap<Key, ComponentEntry>>,
+pub(super) struct SharedRegistry {
+    pub(super) components: Mutex<BTreeMap<NameAndKind, ComponentEntry>>,
     #[cfg(feature = "metrics")]
     pub(super) publications: Publisher<Publications>,
     #[cfg(feature = "metrics")]
     pub(super) unpublished: Unpublished,
 }
 
-pub(super) type Key = (Arc<str>, LayerKind);
+pub(super) type NameAndKind = (Arc<str>, LayerKind);
 
-impl Inner {
-    pub(super) fn lock(&self) -> MutexGuard<'_, BTreeMap<Key, ComponentEntry>> {
+impl SharedRegistry {
+    pub(super) fn lock(&self) -> MutexGuard<'_, BTreeMap<NameAndKind, ComponentEntry>> {
         lock(&self.components)
     }
 
@@ -59,7 +59,7 @@ impl ComponentEntry {
         self.observed.strong_count() > self.refs.load(Ordering::Relaxed)
     }
 
-    pub(super) fn get(&self, registry: &Arc<Inner>) -> Option<ComponentRef> {
+    pub(super) fn get(&self, registry: &Arc<SharedRegistry>) -> Option<ComponentRef> {
         let observed = if self.has_owner() { self.observed.upgrade()? } else { return None };
         Some(ComponentRef::new(observed, Arc::clone(&self.refs), Arc::downgrade(registry)))
     }
@@ -70,12 +70,12 @@ pub(super) struct ComponentRef {
     /// `Some` until it is dropped.
     observed: Option<Arc<dyn Observed>>,
     refs: Arc<AtomicUsize>,
-    registry: Weak<Inner>,
+    registry: Weak<SharedRegistry>,
 }
 
 impl ComponentRef {
     /// Call this under the registry's lock.
-    fn new(observed: Arc<dyn Observed>, refs: Arc<AtomicUsize>, registry: Weak<Inner>) -> Self {
+    fn new(observed: Arc<dyn Observed>, refs: Arc<AtomicUsize>, registry: Weak<SharedRegistry>) -> Self {
         refs.fetch_add(1, Ordering::Relaxed);
         Self { observed: Some(observed), refs, registry }
     }

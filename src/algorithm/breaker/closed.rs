@@ -4,16 +4,16 @@ use super::detect::Detection;
 use super::machine::{Machine, Phase};
 use super::mode::Mode;
 use super::pass::{ClosedCall, Entry};
-use super::policy::Policy;
+use super::policy::BreakerPolicy;
 use super::state::State;
-use super::window::Counts;
+use super::window::OutcomeCounts;
 use crate::algorithm::evidence::{Evidence, LatencyBaseline};
 use crate::ground::time::Instant;
 
 impl Machine {
     /// Admits and counts a call, if the breaker is closed.
     #[inline]
-    pub(crate) fn enter(&mut self, policy: &Policy, now: Instant) -> Entry {
+    pub(crate) fn enter(&mut self, policy: &BreakerPolicy, now: Instant) -> Entry {
         let generation = self.generation;
         match (self.mode, &self.phase) {
             (Mode::Enforcing | Mode::Observing, Phase::Closed) => match self.watch.enter(policy, now) {
@@ -33,7 +33,7 @@ impl Machine {
     }
 
     /// Starts the age of a call that the dependency is processing (again).
-    pub(crate) fn start_aging(&mut self, call: &mut ClosedCall, policy: &Policy, now: Instant) {
+    pub(crate) fn start_aging(&mut self, call: &mut ClosedCall, policy: &BreakerPolicy, now: Instant) {
         if call.age.is_none() && call.generation == self.generation {
             call.age = Some(self.watch.start_aging(policy, now));
         }
@@ -46,7 +46,7 @@ impl Machine {
         &mut self,
         mut call: ClosedCall,
         end: Evidence,
-        policy: &Policy,
+        policy: &BreakerPolicy,
         now: Instant,
     ) -> Option<Detection> {
         self.stop_aging(&mut call);
@@ -58,7 +58,7 @@ impl Machine {
     }
 
     /// Checks the calls in flight, for a timer. `Some`: trip the machine.
-    pub(crate) fn check(&mut self, policy: &Policy, now: Instant) -> Option<Detection> {
+    pub(crate) fn check(&mut self, policy: &BreakerPolicy, now: Instant) -> Option<Detection> {
         if self.state() != State::Closed {
             return None;
         }
@@ -67,29 +67,29 @@ impl Machine {
     }
 
     /// When the next check is due; `None`: no call in flight can become overdue.
-    pub(crate) fn next_check(&self, policy: &Policy, now: Instant) -> Option<Instant> {
+    pub(crate) fn next_check(&self, policy: &BreakerPolicy, now: Instant) -> Option<Instant> {
         if self.state() == State::Closed { self.watch.next_check(policy, now) } else { None }
     }
 
     /// The latencies that a call's time is compared with.
-    pub(crate) fn baseline(&self, policy: &Policy) -> LatencyBaseline {
+    pub(crate) fn baseline(&self, policy: &BreakerPolicy) -> LatencyBaseline {
         let usual = self.watch.median(policy);
         LatencyBaseline { slow_after: policy.slow_or_floor(usual), usual }
     }
 
     /// The calls of the window.
-    pub(crate) fn counts(&self, now: Instant) -> Counts {
+    pub(crate) fn counts(&self, now: Instant) -> OutcomeCounts {
         self.watch.counts(now)
     }
 
     /// The calls that the dependency is processing, probes included, and how many of the others are overdue.
-    pub(crate) fn in_flight(&self, policy: &Policy, now: Instant) -> (u64, u64) {
+    pub(crate) fn in_flight(&self, policy: &BreakerPolicy, now: Instant) -> (u64, u64) {
         let (in_flight, overdue) = self.watch.in_flight(policy, now);
         (in_flight + u64::from(self.probes()), overdue)
     }
 
     /// Whether this breaker can be dropped without loss.
-    pub(crate) fn is_as_new(&self, policy: &Policy, now: Instant) -> bool {
+    pub(crate) fn is_as_new(&self, policy: &BreakerPolicy, now: Instant) -> bool {
         self.watch.is_as_new(policy, now)
     }
 }

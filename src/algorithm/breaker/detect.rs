@@ -1,8 +1,8 @@
 //! Which calls open a breaker, and how the trip reports them.
 
-use super::policy::Policy;
+use super::policy::BreakerPolicy;
 use super::streak::Length;
-use super::window::Counts;
+use super::window::OutcomeCounts;
 use crate::ground::error::{Trip, TripCause};
 
 /// Calls of this generation show an outage: trip the machine.
@@ -14,7 +14,7 @@ pub(crate) struct Detection {
 }
 
 /// The trip by the rates of a window, if one of them is too high.
-pub(super) fn rates(counts: Counts, policy: &Policy) -> Option<Trip> {
+pub(super) fn rates(counts: OutcomeCounts, policy: &BreakerPolicy) -> Option<Trip> {
     let enough = counts.calls >= u64::from(policy.minimum_calls);
     if enough && policy.too_many_failures(counts.failures as f64, counts.calls as f64) {
         Some(of_window(TripCause::FailureRate, counts, 0))
@@ -24,7 +24,7 @@ pub(super) fn rates(counts: Counts, policy: &Policy) -> Option<Trip> {
 }
 
 /// The trip by slow calls, with those in flight past the slow threshold, if too many are slow.
-pub(super) fn overdue(counts: Counts, overdue: u64, policy: &Policy) -> Option<Trip> {
+pub(super) fn overdue(counts: OutcomeCounts, overdue: u64, policy: &BreakerPolicy) -> Option<Trip> {
     are_slow(counts, overdue, policy).then(|| of_window(TripCause::Hanging, counts, overdue))
 }
 
@@ -43,12 +43,12 @@ pub(super) fn unanswered(streak: Length, is_unreachable: bool) -> Trip {
     Trip { is_unreachable, ..of_streak(TripCause::Unanswered, streak, 0) }
 }
 
-fn are_slow(counts: Counts, overdue: u64, policy: &Policy) -> bool {
+fn are_slow(counts: OutcomeCounts, overdue: u64, policy: &BreakerPolicy) -> bool {
     let calls = counts.calls + overdue;
     calls >= u64::from(policy.minimum_calls) && policy.too_many_slow((counts.slow + overdue) as f64, calls as f64)
 }
 
-fn of_window(cause: TripCause, counts: Counts, overdue: u64) -> Trip {
+fn of_window(cause: TripCause, counts: OutcomeCounts, overdue: u64) -> Trip {
     Trip {
         calls: count(counts.calls + overdue),
         failures: count(counts.failures),

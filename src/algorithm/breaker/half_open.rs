@@ -14,7 +14,7 @@
 //!
 //! Pauses of its upload do not extend the slot. They decide only whether the dependency is slow with the probe.
 
-use super::policy::{Policy, Thresholds};
+use super::policy::{BreakerPolicy, Thresholds};
 use crate::algorithm::evidence::Evidence;
 use crate::ground::time::Instant;
 
@@ -47,7 +47,7 @@ pub(super) struct HalfOpen {
 #[derive(Debug)]
 struct InFlight {
     id: u64,
-    stage: Stage,
+    stage: ProbeStage,
     /// When the probe was first sent; before that, when it was admitted.
     since: Instant,
     was_sent: bool,
@@ -58,7 +58,7 @@ struct InFlight {
 
 /// The stage of a probe, with its start where that matters.
 #[derive(Clone, Copy, Debug)]
-enum Stage {
+enum ProbeStage {
     /// Not polled yet, or waiting in a queue of seawall or for the producer of its upload.
     Idle,
     /// The dependency is processing it.
@@ -76,7 +76,7 @@ pub(super) enum Judgement {
 }
 
 impl HalfOpen {
-    pub(super) fn new(policy: &Policy) -> Self {
+    pub(super) fn new(policy: &BreakerPolicy) -> Self {
         // 1 + 2 + 4 + …
         let required = 1_u32.checked_shl(policy.rounds.max(1)).map_or(u32::MAX, |sum| sum - 1);
         Self {
@@ -127,7 +127,7 @@ impl HalfOpen {
 
     /// Sent probes past the slow threshold.
     fn slow_in_flight(&self) -> u32 {
-        self.count_probes(|probe| probe.is_overdue && matches!(probe.stage, Stage::Sent(_)))
+        self.count_probes(|probe| probe.is_overdue && matches!(probe.stage, ProbeStage::Sent(_)))
     }
 
     fn count_probes(&self, wanted: impl Fn(&InFlight) -> bool) -> u32 {
@@ -138,7 +138,7 @@ impl HalfOpen {
     pub(super) fn admit(&mut self, id: u64, now: Instant) {
         self.probes.push(InFlight {
             id,
-            stage: Stage::Idle,
+            stage: ProbeStage::Idle,
             since: now,
             was_sent: false,
             holds_slot: true,
@@ -151,13 +151,13 @@ impl HalfOpen {
         let Some(probe) = self.find(id) else { return };
         match (probe.stage, sent) {
             // An upload may continue after the head has arrived; the probe stays answered.
-            (Stage::Answered(..), _) | (Stage::Sent(_), true) => {}
-            (Stage::Idle | Stage::Sent(_), false) => {
-                probe.stage = Stage::Idle;
+            (ProbeStage::Answered(..), _) | (ProbeStage::Sent(_), true) => {}
+            (ProbeStage::Idle | ProbeStage::Sent(_), false) => {
+                probe.stage = ProbeStage::Idle;
                 probe.is_overdue = false;
             }
-            (Stage::Idle, true) => {
-                probe.stage = Stage::Sent(now);
+            (ProbeStage::Idle, true) => {
+                probe.stage = ProbeStage::Sent(now);
                 if !probe.was_sent {
                     probe.was_sent = true;
                     probe.since = now;
@@ -169,7 +169,7 @@ impl HalfOpen {
     /// The head of the probe's answer has arrived, with this evidence.
     pub(super) fn set_head(&mut self, id: u64, evidence: Evidence, now: Instant) {
         if let Some(probe) = self.find(id) {
-            probe.stage = Stage::Answered(now, evidence);
+            probe.stage = ProbeStage::Answered(now, evidence);
         }
     }
 
@@ -178,7 +178,13 @@ impl HalfOpen {
     }
 
     /// Records the end of a probe. An unknown probe was judged before, and does nothing.
-    pub(super) fn record(&mut self, id: u64, end: Evidence, thresholds: &Thresholds, policy: &Policy) -> Judgement {
+    pub(super) fn record(
+        &mut self,
+        id: u64,
+        end: Evidence,
+        thresholds: &Thresholds,
+        policy: &BreakerPolicy,
+    ) -> Judgement {
         let Some(index) = self.probes.iter().position(|probe| probe.id == id) else { return Judgement::Undecided };
         self.probes.swap_remove(index);
         self.count(end, thresholds, policy);
@@ -186,27 +192,27 @@ impl HalfOpen {
     }
 
     /// Judges probes by the time they have been in flight.
-    pub(super) fn check(&mut self, thresholds: &Thresholds, policy: &Policy, now: Instant) -> Judgement {
+    pub(super) fn check(&mut self, thresholds: &Thresholds, policy: &BreakerPolicy, now: Instant) -> Judgement {
         let mut over = Vec::new();
         self.probes.retain_mut(|probe| match probe.stage {
-            Stage::Answered(since, evidence) if now.since(since) >= thresholds.slot_timeout => {
+            ProbeStage::Answered(since, evidence) if now.since(since) >= thresholds.slot_timeout => {
                 over.push(evidence);
                 false
             }
-            Stage::Sent(since) if now.since(since) >= thresholds.hang_timeout => {
+            ProbeStage::Sent(since) if now.since(since) >= thresholds.hang_timeout => {
                 over.push(Evidence::TimedOut);
                 false
             }
-            Stage::Sent(since) => {
+            ProbeStage::Sent(since) => {
                 probe.is_overdue |= now.since(since) >= thresholds.slot_timeout;
                 probe.holds_slot &= now.since(probe.since) < thresholds.slot_timeout;
                 true
             }
-            Stage::Idle => {
+            ProbeStage::Idle => {
                 probe.holds_slot &= now.since(probe.since) < thresholds.slot_timeout;
                 true
             }
-            Stage::Answered(..) => true,
+            ProbeStage::Answered(..) => true,
         });
         for end in over {
             self.count(end, thresholds, policy);
@@ -219,10 +225,10 @@ impl HalfOpen {
     pub(super) fn next_check(&self, thresholds: &Thresholds) -> Option<Instant> {
         let next = |probe: &InFlight| {
             let decided = match probe.stage {
-                Stage::Answered(since, _) => return Some(since + thresholds.slot_timeout),
-                Stage::Sent(since) if probe.is_overdue => Some(since + thresholds.hang_timeout),
-                Stage::Sent(since) => Some(since + thresholds.slot_timeout.min(thresholds.hang_timeout)),
-                Stage::Idle => None,
+                ProbeStage::Answered(since, _) => return Some(since + thresholds.slot_timeout),
+                ProbeStage::Sent(since) if probe.is_overdue => Some(since + thresholds.hang_timeout),
+                ProbeStage::Sent(since) => Some(since + thresholds.slot_timeout.min(thresholds.hang_timeout)),
+                ProbeStage::Idle => None,
             };
             let release = probe.holds_slot.then(|| probe.since + thresholds.slot_timeout);
             decided.into_iter().chain(release).min()
@@ -238,7 +244,7 @@ impl HalfOpen {
         }
     }
 
-    fn count(&mut self, end: Evidence, thresholds: &Thresholds, policy: &Policy) {
+    fn count(&mut self, end: Evidence, thresholds: &Thresholds, policy: &BreakerPolicy) {
         let (failed, slow) = match end {
             Evidence::Good(took) => (false, took >= thresholds.slow),
             Evidence::Alive => (false, false),
@@ -259,7 +265,7 @@ impl HalfOpen {
         self.good += u32::from(!(failed || slow && policy.slow_rate.is_some()));
     }
 
-    fn judge(&self, policy: &Policy) -> Judgement {
+    fn judge(&self, policy: &BreakerPolicy) -> Judgement {
         let failed = self.good == 0 && self.answered.saturating_add(self.unanswered) >= MAX_FAILED_WITHOUT_GOOD;
         // Rates are over the planned size of the phase, not over the answers so far: it has failed once the missing answers cannot
         // lower the rate enough. Once there is a good answer, a sent probe past the slow threshold already counts as slow.

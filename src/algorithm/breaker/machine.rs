@@ -6,11 +6,11 @@ use super::half_open::{HalfOpen, Judgement};
 use super::mode::Mode;
 use super::outage::Outage;
 use super::pass::{Admission, ClosedCall, LastResort, Probe};
-use super::policy::{Policy, Thresholds};
+use super::policy::{BreakerPolicy, Thresholds};
 use super::refusals::{FastPath, Published};
 use super::state::{State, Transition};
 use super::watch::Watch;
-use super::window::{Span, Window};
+use super::window::{OutcomeWindow, Span};
 use crate::algorithm::evidence::Evidence;
 use crate::ground::error::Trip;
 use crate::ground::time::Instant;
@@ -18,7 +18,7 @@ use crate::ground::time::Instant;
 /// The inputs of a transition.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Moment<'a> {
-    pub(crate) policy: &'a Policy,
+    pub(crate) policy: &'a BreakerPolicy,
     pub(crate) now: Instant,
     /// Random, in `0..1`.
     pub(crate) chance: f64,
@@ -133,13 +133,13 @@ impl Machine {
     }
 
     /// What calls do from now on without asking the machine.
-    pub(crate) fn published(&self, policy: &Policy) -> Published {
+    pub(crate) fn published(&self, policy: &BreakerPolicy) -> Published {
         let try_again = if self.open_until().is_some() { Duration::MAX } else { policy.break_for };
         let threshold = policy.slow_or_floor(self.watch.median(policy));
         Published { generation: self.generation, path: self.path(policy), threshold, try_again, outage: self.outage }
     }
 
-    fn path(&self, policy: &Policy) -> FastPath {
+    fn path(&self, policy: &BreakerPolicy) -> FastPath {
         let refuses = match (self.mode, &self.phase) {
             (Mode::ForcedOpen, _) => return FastPath::ForcedOpen,
             (Mode::Disabled, _) => return FastPath::Free,
@@ -310,7 +310,7 @@ impl Machine {
     }
 
     /// Counts calls in another window from now on, and keeps the state. Calls in flight become stale. Returns the former window.
-    pub(crate) fn replace_window(&mut self, window: Window, now: Instant) -> Window {
+    pub(crate) fn replace_window(&mut self, window: OutcomeWindow, now: Instant) -> OutcomeWindow {
         self.generation += 1;
         self.watch.clear(now);
         self.watch.replace_window(window)
@@ -369,7 +369,7 @@ impl Machine {
         self.phase = Phase::Closed;
     }
 
-    fn thresholds(&self, policy: &Policy) -> Thresholds {
+    fn thresholds(&self, policy: &BreakerPolicy) -> Thresholds {
         policy.thresholds(self.watch.median(policy), policy.pause(self.breaks))
     }
 

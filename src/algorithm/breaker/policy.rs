@@ -30,7 +30,7 @@ const LONGEST_COLD_FACTOR: f64 = 10.0;
 
 /// The settings of a breaker. The caller validates them; invalid ones misbehave but do not panic.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub(crate) struct Policy {
+pub(crate) struct BreakerPolicy {
     /// In `(0, 1]`; a failure rate this high trips the breaker.
     pub(crate) failure_rate: f64,
     /// The same for slow calls; `None`: slow calls never trip.
@@ -51,7 +51,7 @@ pub(crate) struct Policy {
     pub(crate) rounds: u32,
 }
 
-impl Policy {
+impl BreakerPolicy {
     /// No call that took less is slow.
     #[inline]
     pub(crate) fn floor(&self) -> Duration {

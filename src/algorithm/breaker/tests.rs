@@ -16,8 +16,8 @@ const QUICK: Evidence = Evidence::Good(Duration::from_millis(1));
 const FAILED: Evidence = Evidence::Bad(Duration::from_millis(1));
 const TRIP: Trip = Trip::by(TripCause::FailureRate);
 
-fn policy() -> Policy {
-    Policy {
+fn policy() -> BreakerPolicy {
+    BreakerPolicy {
         failure_rate: 0.5,
         slow_rate: Some(0.8),
         bad_in_a_row: Some(20),
@@ -38,23 +38,23 @@ fn start() -> Instant {
 
 /// A machine with a single caller.
 struct Rig {
-    policy: Policy,
+    policy: BreakerPolicy,
     machine: Machine,
     now: Instant,
 }
 
 impl Rig {
-    fn new(policy: Policy) -> Self {
+    fn new(policy: BreakerPolicy) -> Self {
         Self { policy, machine: Machine::new(Mode::Enforcing, Span::Calls(10)), now: start() }
     }
 
-    fn open(policy: Policy) -> Self {
+    fn open(policy: BreakerPolicy) -> Self {
         let mut rig = Self::new(policy);
         assert_eq!(rig.trip(), Some((State::Closed, State::Open)));
         rig
     }
 
-    fn half_open(policy: Policy) -> (Self, Probe) {
+    fn half_open(policy: BreakerPolicy) -> (Self, Probe) {
         let mut rig = Self::open(policy);
         rig.now = rig.machine.open_until().expect("it is open");
         let probe = rig.probe().expect("the break is over");
@@ -233,7 +233,7 @@ fn long_break_ends_early_after_enough_refusals() {
 #[test]
 fn jitter_only_shortens_breaks() {
     for (chance, millis) in [(0.0, 1000), (0.5, 900), (0.999_999, 800)] {
-        let jittered = Policy { jitter: 0.2, ..policy() };
+        let jittered = BreakerPolicy { jitter: 0.2, ..policy() };
         let mut rig = Rig::new(jittered);
         let _ = rig.step(|machine, moment| machine.trip(0, TRIP, &Moment { chance, ..*moment }));
         let left = rig.retry_after().expect("the break has an end");
@@ -244,7 +244,7 @@ fn jitter_only_shortens_breaks() {
 /// Polly: the instant of the end of a break saturates instead of overflowing.
 #[test]
 fn break_near_the_end_of_time_saturates() {
-    let mut rig = Rig::new(Policy { break_for: Duration::MAX, max_break: Duration::MAX, ..policy() });
+    let mut rig = Rig::new(BreakerPolicy { break_for: Duration::MAX, max_break: Duration::MAX, ..policy() });
     rig.now = Instant::MAX.minus(SECOND);
     rig.trip();
     assert_eq!(rig.machine.open_until(), Some(Instant::MAX));
@@ -253,9 +253,9 @@ fn break_near_the_end_of_time_saturates() {
 
 #[test]
 fn unbounded_growth_stays_at_the_longest_break() {
-    let policy = Policy { break_growth: f64::MAX, ..policy() };
+    let policy = BreakerPolicy { break_growth: f64::MAX, ..policy() };
     assert_eq!(policy.pause(u32::MAX), 30 * SECOND);
-    assert_eq!(Policy { break_growth: f64::NAN, ..policy }.pause(9), 30 * SECOND);
+    assert_eq!(BreakerPolicy { break_growth: f64::NAN, ..policy }.pause(9), 30 * SECOND);
 }
 
 /// failsafe-go: the remaining delay counts down, and is none when half-open. Polly: 1 ms after re-opening, a refusal says break - 1 ms.
@@ -330,7 +330,7 @@ fn half_open_is_judged_by_the_rates_of_closed() {
         ("but too few answers decide nothing", 4, &[Evidence::Alive; 14], HalfOpen),
     ];
     for (case, rounds, ends, expected) in table {
-        let mut rig = Rig::open(Policy { rounds, ..policy() });
+        let mut rig = Rig::open(BreakerPolicy { rounds, ..policy() });
         rig.now = rig.machine.open_until().expect("it is open");
         for end in ends {
             let probe = rig.probe().expect("a slot is free");
@@ -347,7 +347,7 @@ fn residual_failures_seldom_reopen() {
     for (percent, most) in [(10, 5), (30, 40), (40, 80), (50, 150)] {
         let mut failed = 0;
         for _ in 0..1000 {
-            let mut rig = Rig::open(Policy { failure_rate: 0.9, ..policy() });
+            let mut rig = Rig::open(BreakerPolicy { failure_rate: 0.9, ..policy() });
             rig.now = rig.machine.open_until().expect("it is open");
             while let Some(probe) = rig.probe() {
                 rig.record(probe, if random.u32(..100) < percent { FAILED } else { QUICK });
@@ -420,7 +420,7 @@ fn hanging_probe_releases_its_slot_and_fails() {
 #[test]
 fn hanging_probe_blocks_for_the_slow_threshold_at_most() {
     let slow_after = SlowAfter::Relative { factor: 10.0, floor: SECOND / 2 };
-    let mut rig = Rig::open(Policy { slow_after, ..policy() });
+    let mut rig = Rig::open(BreakerPolicy { slow_after, ..policy() });
     for _ in 0..6 {
         rig.fail();
     }
@@ -476,7 +476,7 @@ fn unpolled_probe_releases_its_slot() {
 fn slow_dependency_closes_where_slow_never_trips() {
     let slow_after = SlowAfter::Fixed(Duration::from_millis(100));
     let took = Duration::from_millis(200);
-    let (mut rig, probe) = Rig::half_open(Policy { slow_rate: None, slow_after, rounds: 1, ..policy() });
+    let (mut rig, probe) = Rig::half_open(BreakerPolicy { slow_rate: None, slow_after, rounds: 1, ..policy() });
     rig.now = rig.now + took;
     assert!(rig.probe().is_some(), "a call comes meanwhile, and has the place");
     assert_eq!(rig.record(probe, Evidence::Good(took)), State::Closed);
@@ -487,7 +487,7 @@ fn slow_dependency_closes_where_slow_never_trips() {
 fn slow_probes_count_for_the_slow_rate_only() {
     let slow_after = SlowAfter::Fixed(Duration::from_millis(100));
     let took = Duration::from_millis(200);
-    let mut rig = Rig::open(Policy { slow_after, rounds: 3, ..policy() });
+    let mut rig = Rig::open(BreakerPolicy { slow_after, rounds: 3, ..policy() });
     rig.now = rig.machine.open_until().expect("it is open");
     assert_eq!(rig.calls([QUICK; 3]), State::HalfOpen);
     let probes: Vec<_> = (0..4).map(|_| rig.probe().expect("a slot is free")).collect();
@@ -503,7 +503,7 @@ fn slow_probes_count_for_the_slow_rate_only() {
 /// The local queue hangs, not the dependency. The slot is released, and the answer counts when it comes.
 #[test]
 fn locally_queued_probe_does_not_hang() {
-    let (mut rig, probe) = Rig::half_open(Policy { rounds: 2, ..policy() });
+    let (mut rig, probe) = Rig::half_open(BreakerPolicy { rounds: 2, ..policy() });
     rig.machine.set_sent(probe, false, rig.now);
     rig.now = rig.now + 100 * SECOND;
     let other = rig.probe().expect("the slot is free");
@@ -554,7 +554,7 @@ fn slot_time_starts_when_the_probe_is_sent() {
 #[test]
 fn upload_after_the_head_keeps_the_probe_answered() {
     for sent in [false, true] {
-        let (mut rig, probe) = Rig::half_open(Policy { rounds: 1, ..policy() });
+        let (mut rig, probe) = Rig::half_open(BreakerPolicy { rounds: 1, ..policy() });
         rig.machine.set_head(probe, QUICK, rig.now);
         rig.machine.set_sent(probe, sent, rig.now);
         rig.now = rig.now + SECOND;
@@ -566,7 +566,7 @@ fn upload_after_the_head_keeps_the_probe_answered() {
 #[test]
 fn dependency_that_recovers_slower_closes() {
     let relative = SlowAfter::Relative { factor: 10.0, floor: Duration::from_millis(500) };
-    let mut rig = Rig::new(Policy { slow_after: relative, ..policy() });
+    let mut rig = Rig::new(BreakerPolicy { slow_after: relative, ..policy() });
     for _ in 0..10 {
         assert_eq!(rig.call(Evidence::Good(Duration::from_millis(20))), State::Closed);
     }

@@ -12,9 +12,9 @@ use std::time::Duration;
 use super::ages::{Age, Ages};
 use super::detect;
 use super::median::Median;
-use super::policy::Policy;
+use super::policy::BreakerPolicy;
 use super::streak::{Length, Streak};
-use super::window::{Counts, Outcome, Span, Window};
+use super::window::{CallOutcome, OutcomeCounts, OutcomeWindow, Span};
 use crate::algorithm::evidence::Evidence;
 use crate::ground::error::Trip;
 use crate::ground::time::Instant;
@@ -30,7 +30,7 @@ const MAX_CHECK_GAP: Duration = Duration::from_millis(100);
 /// See the module.
 #[derive(Debug)]
 pub(super) struct Watch {
-    window: Window,
+    window: OutcomeWindow,
     ages: Ages,
     median: Median,
     streak: Streak,
@@ -44,7 +44,7 @@ pub(super) struct Watch {
 impl Watch {
     pub(super) fn new(span: Span) -> Self {
         Self {
-            window: Window::new(span),
+            window: OutcomeWindow::new(span),
             ages: Ages::new(),
             median: Median::new(),
             streak: Streak::default(),
@@ -64,14 +64,14 @@ impl Watch {
     }
 
     /// Counts calls in another window from now on. Returns the former one.
-    pub(super) fn replace_window(&mut self, window: Window) -> Window {
+    pub(super) fn replace_window(&mut self, window: OutcomeWindow) -> OutcomeWindow {
         std::mem::replace(&mut self.window, window)
     }
 
     /// Counts a call that begins. The trip is set if the calls in flight show that the dependency hangs; the call is not counted
     /// then.
     #[inline]
-    pub(super) fn enter(&mut self, policy: &Policy, now: Instant) -> Result<Age, Trip> {
+    pub(super) fn enter(&mut self, policy: &BreakerPolicy, now: Instant) -> Result<Age, Trip> {
         // The floor is the shortest threshold, so that most calls need not know the current one.
         match self.ages.join(now, policy.floor()) {
             Some(age) => Ok(age),
@@ -79,7 +79,7 @@ impl Watch {
         }
     }
 
-    fn enter_and_check(&mut self, policy: &Policy, now: Instant) -> Result<Age, Trip> {
+    fn enter_and_check(&mut self, policy: &BreakerPolicy, now: Instant) -> Result<Age, Trip> {
         let threshold = self.overdue_after(policy);
         let (age, is_first) = self.ages.begin(now, threshold);
         if is_first {
@@ -92,7 +92,7 @@ impl Watch {
     }
 
     /// Starts the age of a call that the dependency is processing (again).
-    pub(super) fn start_aging(&mut self, policy: &Policy, now: Instant) -> Age {
+    pub(super) fn start_aging(&mut self, policy: &BreakerPolicy, now: Instant) -> Age {
         self.ages.begin(now, self.overdue_after(policy)).0
     }
 
@@ -104,15 +104,15 @@ impl Watch {
 
     /// Records the end of a call. `Some`: it opens the breaker.
     #[inline]
-    pub(super) fn record(&mut self, end: Evidence, policy: &Policy, now: Instant) -> Option<Trip> {
+    pub(super) fn record(&mut self, end: Evidence, policy: &BreakerPolicy, now: Instant) -> Option<Trip> {
         if let Evidence::Good(took) = end {
             self.median.record(took);
         }
         let outcome = match end {
-            Evidence::Good(took) => Some(Outcome { failure: false, slow: self.is_slow(took, policy) }),
-            Evidence::Bad(took) => Some(Outcome { failure: true, slow: self.is_slow(took, policy) }),
-            Evidence::TimedOut => Some(Outcome { failure: true, slow: true }),
-            Evidence::GivenUpLate => Some(Outcome { failure: false, slow: true }),
+            Evidence::Good(took) => Some(CallOutcome { failure: false, slow: self.is_slow(took, policy) }),
+            Evidence::Bad(took) => Some(CallOutcome { failure: true, slow: self.is_slow(took, policy) }),
+            Evidence::TimedOut => Some(CallOutcome { failure: true, slow: true }),
+            Evidence::GivenUpLate => Some(CallOutcome { failure: false, slow: true }),
             Evidence::Alive | Evidence::Unanswered | Evidence::Unsent | Evidence::Unreachable(_) => None,
             Evidence::Nothing => return None,
         };
@@ -124,7 +124,7 @@ impl Watch {
             }
             _ => self.extend_streak(end, policy, now),
         };
-        if outcome.is_some_and(Outcome::is_bad) {
+        if outcome.is_some_and(CallOutcome::is_bad) {
             self.set_last_bad(now);
         }
         let anything_bad = outcome.is_some_and(|outcome| self.window.add(now, outcome));
@@ -133,7 +133,7 @@ impl Watch {
 
     /// A call without a good answer has ended.
     #[cold]
-    fn extend_streak(&mut self, end: Evidence, policy: &Policy, now: Instant) -> Option<Trip> {
+    fn extend_streak(&mut self, end: Evidence, policy: &BreakerPolicy, now: Instant) -> Option<Trip> {
         self.set_last_bad(now);
         if matches!(end, Evidence::Bad(_) | Evidence::TimedOut) {
             let streak = self.streak.add_bad(now);
@@ -151,7 +151,7 @@ impl Watch {
     }
 
     /// Whether the connection was refused, rather than that nobody answered the attempt to connect.
-    pub(super) fn is_refused_at_once(&self, end: Evidence, policy: &Policy) -> bool {
+    pub(super) fn is_refused_at_once(&self, end: Evidence, policy: &BreakerPolicy) -> bool {
         matches!(end, Evidence::Unreachable(took) if took < policy.slow_or_floor(self.median(policy)))
     }
 
@@ -161,12 +161,12 @@ impl Watch {
     }
 
     /// Checks the calls in flight, for a timer.
-    pub(super) fn check(&mut self, policy: &Policy, now: Instant) -> Option<Trip> {
+    pub(super) fn check(&mut self, policy: &BreakerPolicy, now: Instant) -> Option<Trip> {
         self.confirmed_hang(policy, now, self.overdue_after(policy))
     }
 
     /// When the next check is due; `None`: no call in flight can become overdue.
-    pub(super) fn next_check(&self, policy: &Policy, now: Instant) -> Option<Instant> {
+    pub(super) fn next_check(&self, policy: &BreakerPolicy, now: Instant) -> Option<Instant> {
         let oldest = self.ages.oldest(now)?;
         let threshold = self.overdue_after(policy);
         if self.suspicious_since.is_some() {
@@ -189,37 +189,37 @@ impl Watch {
 
     /// The median success; `None` with too few samples.
     #[inline]
-    pub(super) fn median(&self, policy: &Policy) -> Option<Duration> {
+    pub(super) fn median(&self, policy: &BreakerPolicy) -> Option<Duration> {
         self.median.after(policy.minimum_calls)
     }
 
     /// The calls of the window.
-    pub(super) fn counts(&self, now: Instant) -> Counts {
+    pub(super) fn counts(&self, now: Instant) -> OutcomeCounts {
         self.window.counts(now)
     }
 
     /// The calls that the dependency is processing, and how many of them are overdue.
-    pub(super) fn in_flight(&self, policy: &Policy, now: Instant) -> (u64, u64) {
+    pub(super) fn in_flight(&self, policy: &BreakerPolicy, now: Instant) -> (u64, u64) {
         (self.ages.in_flight(), self.ages.overdue(now, self.overdue_after(policy)))
     }
 
     /// Whether no break and no bad outcome is younger than the longest break. Good calls alone are no loss.
-    pub(super) fn is_as_new(&self, policy: &Policy, now: Instant) -> bool {
+    pub(super) fn is_as_new(&self, policy: &BreakerPolicy, now: Instant) -> bool {
         self.last_bad.is_none_or(|last_bad| now.since(last_bad) > policy.max_break.max(self.window.length()))
     }
 
     #[inline]
-    fn is_slow(&self, took: Duration, policy: &Policy) -> bool {
+    fn is_slow(&self, took: Duration, policy: &BreakerPolicy) -> bool {
         took >= policy.floor() && policy.slow_after(self.median(policy)).is_some_and(|after| took >= after)
     }
 
     #[inline]
-    fn overdue_after(&self, policy: &Policy) -> Duration {
+    fn overdue_after(&self, policy: &BreakerPolicy) -> Duration {
         policy.overdue_after(self.median(policy))
     }
 
     /// The trip by the calls in flight, if two checks agree that the dependency hangs.
-    fn confirmed_hang(&mut self, policy: &Policy, now: Instant, threshold: Duration) -> Option<Trip> {
+    fn confirmed_hang(&mut self, policy: &BreakerPolicy, now: Instant, threshold: Duration) -> Option<Trip> {
         policy.slow_rate?;
         let trip = match self.ages.overdue(now, threshold) {
             0 => None,
@@ -238,7 +238,7 @@ impl Watch {
         (apart >= confirmed_after(threshold)).then_some(trip)
     }
 
-    fn stall(&self, overdue: u64, policy: &Policy, now: Instant, threshold: Duration) -> Option<Trip> {
+    fn stall(&self, overdue: u64, policy: &BreakerPolicy, now: Instant, threshold: Duration) -> Option<Trip> {
         // A streak younger than the threshold, such as the calls of a closing connection, is no part of a stall.
         let streak = if self.streak.age(now) >= threshold { self.streak.length() } else { Length::default() };
         let stall =

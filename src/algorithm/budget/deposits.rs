@@ -11,7 +11,7 @@ use crate::ground::time::{self, Instant};
 pub(super) const BUCKETS: usize = 10;
 
 #[derive(Clone, Copy, Debug, Default)]
-struct Bucket {
+struct DepositBucket {
     epoch: u64,
     units: u64,
 }
@@ -19,7 +19,7 @@ struct Bucket {
 /// See the module.
 #[derive(Debug)]
 pub(super) struct Deposits {
-    buckets: [Bucket; BUCKETS],
+    buckets: [DepositBucket; BUCKETS],
     /// The length of an epoch in nanoseconds, at least one.
     width: u64,
     /// The instant from which epochs have this length, and the number of the first of them: numbers continue when the length
@@ -53,7 +53,7 @@ impl Deposits {
     pub(super) fn put(&mut self, units: u64, epoch: u64) {
         let bucket = &mut self.buckets[index(epoch)];
         if bucket.epoch < epoch {
-            *bucket = Bucket { epoch, units: 0 };
+            *bucket = DepositBucket { epoch, units: 0 };
         }
         // Units of an earlier round of the ring have expired.
         if bucket.epoch == epoch {
@@ -94,7 +94,7 @@ impl Deposits {
     }
 }
 
-impl Bucket {
+impl DepositBucket {
     /// The units, if they are of this epoch.
     fn of(self, epoch: u64) -> u64 {
         if self.epoch == epoch { self.units } else { 0 }

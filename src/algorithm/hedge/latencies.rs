@@ -8,7 +8,7 @@
 
 use std::time::Duration;
 
-use super::quantile::{Quantile, QuantileRules};
+use super::quantile::{DecayingQuantile, QuantileRules};
 use crate::ground::time::Instant;
 
 /// So many hedged calls in a row have to end without an answer, and without a hedge that wins in between, before the next ones count.
@@ -18,14 +18,14 @@ const FRUITLESS: u32 = 20;
 /// See the module.
 #[derive(Debug)]
 pub(crate) struct Latencies {
-    quantile: Quantile,
+    quantile: DecayingQuantile,
     /// How many hedged calls have ended without an answer since a hedge won.
     fruitless: u32,
 }
 
 impl Latencies {
     pub(crate) fn new(rules: QuantileRules, now: Instant) -> Self {
-        Self { quantile: Quantile::new(rules, now), fruitless: 0 }
+        Self { quantile: DecayingQuantile::new(rules, now), fruitless: 0 }
     }
 
     /// A call has succeeded. Its first attempt took so long, or would have taken so long at least if a hedge has won.
@@ -45,7 +45,7 @@ impl Latencies {
         }
     }
 
-    /// See [`Quantile::get`].
+    /// See [`DecayingQuantile::get`].
     pub(crate) fn quantile(&mut self, rules: &QuantileRules, now: Instant) -> Option<Duration> {
         self.quantile.get(rules, now)
     }

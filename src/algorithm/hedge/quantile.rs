@@ -39,7 +39,7 @@ pub(crate) struct QuantileRules {
 
 /// See the module.
 #[derive(Debug)]
-pub(crate) struct Quantile {
+pub(crate) struct DecayingQuantile {
     counts: Box<[u32; BUCKETS]>,
     total: u64,
     /// The bucket of the quantile, and the weight in the buckets before it.
@@ -51,7 +51,7 @@ pub(crate) struct Quantile {
     halved_at: Instant,
 }
 
-impl Quantile {
+impl DecayingQuantile {
     pub(crate) fn new(rules: QuantileRules, now: Instant) -> Self {
         Self { counts: Box::new([0; BUCKETS]), total: 0, bucket: 0, below: 0, rules, halved_at: now }
     }
@@ -169,7 +169,7 @@ mod tests {
     const P95: QuantileRules = QuantileRules { quantile: 0.95, min_samples: 1, half_life: Duration::from_secs(60) };
 
     fn of(samples: impl IntoIterator<Item = Duration>) -> Option<Duration> {
-        let mut quantile = Quantile::new(P95, START);
+        let mut quantile = DecayingQuantile::new(P95, START);
         for sample in samples {
             quantile.record(sample, &P95, START);
         }
@@ -200,7 +200,7 @@ mod tests {
     #[test]
     fn few_samples_have_no_quantile() {
         let rules = QuantileRules { min_samples: 20, ..P95 };
-        let mut quantile = Quantile::new(P95, START);
+        let mut quantile = DecayingQuantile::new(P95, START);
         for _ in 0..19 {
             quantile.record(millis(5), &rules, START);
             assert_eq!(quantile.get(&rules, START), None);
@@ -217,7 +217,7 @@ mod tests {
 
     #[test]
     fn samples_age_and_are_forgotten() {
-        let mut quantile = Quantile::new(P95, START);
+        let mut quantile = DecayingQuantile::new(P95, START);
         for _ in 0..100 {
             quantile.record(millis(100), &P95, START);
         }
@@ -236,7 +236,7 @@ mod tests {
 
     #[test]
     fn full_bucket_halves_all() {
-        let mut quantile = Quantile::new(P95, START);
+        let mut quantile = DecayingQuantile::new(P95, START);
         quantile.counts[bucket_of(millis(5))] = u32::MAX - 1;
         quantile.total = u64::from(u32::MAX - 1);
         quantile.record(millis(5), &P95, START);
@@ -246,7 +246,7 @@ mod tests {
 
     #[test]
     fn clock_that_goes_back_and_extreme_rules_do_no_harm() {
-        let mut quantile = Quantile::new(P95, START);
+        let mut quantile = DecayingQuantile::new(P95, START);
         for rules in [
             QuantileRules { quantile: 0.0, min_samples: 0, half_life: Duration::ZERO },
             QuantileRules { quantile: 1.0, min_samples: u32::MAX, half_life: Duration::MAX },
@@ -265,7 +265,7 @@ mod tests {
             micros in prop::collection::vec(0..70_000_000u64, 1..300),
             quantiles in prop::collection::vec(0.01..1.0f64, 1..4),
         ) {
-            let mut quantile = Quantile::new(P95, START);
+            let mut quantile = DecayingQuantile::new(P95, START);
             for (index, sample) in micros.iter().enumerate() {
                 let rules = QuantileRules { quantile: quantiles[index % quantiles.len()], ..P95 };
                 quantile.record(Duration::from_micros(*sample), &rules, START);

@@ -20,7 +20,7 @@ pub(crate) struct Turn(pub(super) u64);
 
 /// What happens to a call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Admission {
+pub(crate) enum QuarantineAdmission {
     /// The fingerprint is not suspected.
     Free,
     /// It is a suspect, and this call has the turn.

@@ -34,7 +34,7 @@ mod tests;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-pub(crate) use self::admission::{Admission, Limits, Turn};
+pub(crate) use self::admission::{Limits, QuarantineAdmission, Turn};
 pub(crate) use self::loss::{ALIVE, At, Loss};
 use self::recent::{RecentLosses, SeenLoss};
 pub(crate) use self::suspect::Cleared;
@@ -46,7 +46,7 @@ pub(crate) const AROUND: Duration = Duration::from_secs(10);
 
 /// What a loss has changed.
 #[derive(Debug, Default, PartialEq, Eq)]
-pub(crate) struct Changes {
+pub(crate) struct LossChanges {
     /// The fingerprint of the loss is quarantined from now on, for so long.
     pub(crate) quarantined: Option<Duration>,
     /// Fingerprints of which fewer losses count than before.
@@ -70,16 +70,22 @@ pub(crate) struct Suspects {
 impl Suspects {
     /// Decides about a call at `now`; `is_next` says that no other call of the fingerprint has waited longer. A call with the turn
     /// reports its end by [`lost`](Self::lost), [`cleared`](Self::cleared) or neither, and then by [`pass_on`](Self::pass_on).
-    pub(crate) fn admit(&mut self, fingerprint: u64, is_next: bool, limits: &Limits, now: Instant) -> Admission {
+    pub(crate) fn admit(
+        &mut self,
+        fingerprint: u64,
+        is_next: bool,
+        limits: &Limits,
+        now: Instant,
+    ) -> QuarantineAdmission {
         self.purge(limits, now);
         let suspect = self.suspects.get_mut(&fingerprint).filter(|suspect| now < suspect.forget_at(limits));
-        let Some(suspect) = suspect else { return Admission::Free };
+        let Some(suspect) = suspect else { return QuarantineAdmission::Free };
         self.last_turn += 1;
         suspect.admit(Turn(self.last_turn), is_next, limits, now)
     }
 
     /// A call was lost. `cleared` is what the head of its own response has cleared a moment before.
-    pub(crate) fn lost(&mut self, loss: Loss, cleared: Option<Cleared>, limits: &Limits) -> Changes {
+    pub(crate) fn lost(&mut self, loss: Loss, cleared: Option<Cleared>, limits: &Limits) -> LossChanges {
         self.purge(limits, loss.at);
         if let Some(cleared) = cleared {
             self.restore(loss.fingerprint, cleared, limits);
@@ -90,7 +96,7 @@ impl Suspects {
         let is_explained = self.recent.iter().any(|other| self.explains(other, &new));
         let quarantined = if is_explained { None } else { self.count(new, limits) };
         let explained = self.counted(|counted| self.explains(&new, counted));
-        Changes { quarantined, withdrawn: self.withdraw(explained, limits) }
+        LossChanges { quarantined, withdrawn: self.withdraw(explained, limits) }
     }
 
     fn restore(&mut self, fingerprint: u64, mut cleared: Cleared, limits: &Limits) {

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::admission::{Admission, Limits, Turn};
+use super::admission::{Limits, QuarantineAdmission, Turn};
 use super::loss::Loss;
 use super::recent::SeenLoss;
 use crate::ground::instant::Instant;
@@ -15,7 +15,7 @@ const FIRST_PART: u32 = 8;
 pub(super) struct Suspect {
     /// The losses that count, in their order.
     pub(super) counted: Vec<SeenLoss>,
-    pub(super) quarantine: Option<Quarantine>,
+    pub(super) quarantine: Option<QuarantinePeriod>,
     /// The turn that is taken, and when that was.
     turn: Option<(Turn, Instant)>,
     /// When the last turn ended, if it was given back.
@@ -24,7 +24,7 @@ pub(super) struct Suspect {
 
 /// Once it has ended, the fingerprint is half-open.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Quarantine {
+pub(super) struct QuarantinePeriod {
     pub(super) until: Instant,
     duration: Duration,
 }
@@ -33,24 +33,24 @@ pub(super) struct Quarantine {
 #[derive(Debug)]
 pub(crate) struct Cleared {
     pub(super) counted: Vec<SeenLoss>,
-    pub(super) quarantine: Option<Quarantine>,
+    pub(super) quarantine: Option<QuarantinePeriod>,
 }
 
 impl Suspect {
     /// Gives `turn` to a call, or says why not. `is_next` says that no other call has waited longer.
-    pub(super) fn admit(&mut self, turn: Turn, is_next: bool, limits: &Limits, now: Instant) -> Admission {
-        if let Some(Quarantine { until, .. }) = self.quarantine.filter(|quarantine| now < quarantine.until) {
-            return Admission::Refused(until.since(now));
+    pub(super) fn admit(&mut self, turn: Turn, is_next: bool, limits: &Limits, now: Instant) -> QuarantineAdmission {
+        if let Some(QuarantinePeriod { until, .. }) = self.quarantine.filter(|quarantine| now < quarantine.until) {
+            return QuarantineAdmission::Refused(until.since(now));
         }
         let free_since = self.turn.map_or(self.free_since, |(_, start)| Some(start + limits.turn));
         let free_since = free_since.unwrap_or_else(|| self.last_at());
         // The task of the call that is next may not be polled: then it is passed over.
         let from = if is_next { free_since } else { free_since + limits.turn };
         if now < from && (self.turn.is_some() || !is_next) {
-            return Admission::Wait(from);
+            return QuarantineAdmission::Wait(from);
         }
         self.turn = Some((turn, now));
-        Admission::Turn(turn)
+        QuarantineAdmission::Turn(turn)
     }
 
     pub(super) fn pass_on(&mut self, turn: Turn, now: Instant) {
@@ -77,9 +77,9 @@ impl Suspect {
             return None;
         }
         // Short at first, since the evidence may mislead. Each lost probe is more of it.
-        let longer = |quarantine: Quarantine| quarantine.duration.saturating_mul(2);
+        let longer = |quarantine: QuarantinePeriod| quarantine.duration.saturating_mul(2);
         let duration = self.quarantine.map_or(limits.duration / FIRST_PART, longer).min(limits.duration);
-        self.quarantine = Some(Quarantine { until: loss.at + duration, duration });
+        self.quarantine = Some(QuarantinePeriod { until: loss.at + duration, duration });
         Some(duration)
     }
 

@@ -28,12 +28,12 @@ fn at(endpoint: u64) -> At {
 struct World(Suspects);
 
 impl World {
-    fn lost(&mut self, fingerprint: u64, endpoint: u64, sent: u32, lost: u32) -> Changes {
+    fn lost(&mut self, fingerprint: u64, endpoint: u64, sent: u32, lost: u32) -> LossChanges {
         let (sent, lost) = (START + sent * MS, START + lost * MS);
         self.0.lost(Loss { fingerprint, endpoint: at(endpoint), sent, at: lost }, None, &limits())
     }
 
-    fn admit(&mut self, fingerprint: u64, now: u32) -> Admission {
+    fn admit(&mut self, fingerprint: u64, now: u32) -> QuarantineAdmission {
         self.0.admit(fingerprint, true, &limits(), START + now * MS)
     }
 
@@ -44,19 +44,19 @@ impl World {
 
     /// Whether the calls of a fingerprint are refused.
     fn refuses(&mut self, fingerprint: u64, now: u32) -> bool {
-        matches!(self.admit(fingerprint, now), Admission::Refused(_))
+        matches!(self.admit(fingerprint, now), QuarantineAdmission::Refused(_))
     }
 }
 
 #[test]
 fn second_endpoint_quarantines() {
     let mut world = World::default();
-    assert_eq!(world.admit(7, 0), Admission::Free);
+    assert_eq!(world.admit(7, 0), QuarantineAdmission::Free);
     assert!(world.lost(7, 1, 0, 10).quarantined.is_none());
     assert!(world.lost(7, 1, 20, 30).quarantined.is_none(), "the same endpoint");
     assert!(world.lost(7, 2, 40, 50).quarantined.is_some());
-    assert_eq!(world.admit(7, 60), Admission::Refused(FIRST - 10 * MS));
-    assert_eq!(world.admit(8, 60), Admission::Free);
+    assert_eq!(world.admit(7, 60), QuarantineAdmission::Refused(FIRST - 10 * MS));
+    assert_eq!(world.admit(8, 60), QuarantineAdmission::Free);
 }
 
 #[test]
@@ -73,14 +73,14 @@ fn losses_of_calls_in_flight_together_count_once() {
 fn suspect_is_sent_one_call_at_a_time() {
     let mut world = World::default();
     world.lost(7, 1, 0, 10);
-    let Admission::Turn(first) = world.admit(7, 20) else { panic!("the turn is free") };
-    assert_eq!(world.admit(7, 21), Admission::Wait(START + 1020 * MS));
+    let QuarantineAdmission::Turn(first) = world.admit(7, 20) else { panic!("the turn is free") };
+    assert_eq!(world.admit(7, 21), QuarantineAdmission::Wait(START + 1020 * MS));
     world.0.pass_on(7, first, START + 21 * MS);
-    let Admission::Turn(second) = world.admit(7, 22) else { panic!("the turn is free again") };
+    let QuarantineAdmission::Turn(second) = world.admit(7, 22) else { panic!("the turn is free again") };
     world.0.pass_on(7, first, START + 22 * MS);
-    assert_eq!(world.admit(7, 23), Admission::Wait(START + 1022 * MS), "a stale end passes nothing on");
+    assert_eq!(world.admit(7, 23), QuarantineAdmission::Wait(START + 1022 * MS), "a stale end passes nothing on");
     // A turn that lasts too long is passed on.
-    assert!(matches!(world.admit(7, 1022), Admission::Turn(third) if third != second));
+    assert!(matches!(world.admit(7, 1022), QuarantineAdmission::Turn(third) if third != second));
 }
 
 #[test]
@@ -88,20 +88,20 @@ fn success_clears_suspicion_and_quarantine() {
     let mut world = World::default();
     world.lost(7, 1, 0, 10);
     assert!(world.cleared(7, 10) && !world.cleared(7, 10));
-    assert_eq!((world.admit(7, 20), world.0.bits()), (Admission::Free, 0));
+    assert_eq!((world.admit(7, 20), world.0.bits()), (QuarantineAdmission::Free, 0));
     assert!(world.lost(7, 2, 20, 30).quarantined.is_none(), "the loss before the success is forgotten");
     assert!(world.lost(7, 1, 40, 50).quarantined.is_some());
     assert!(!world.cleared(7, 49), "a call that was sent before the losses");
     assert!(world.refuses(7, 60) && world.cleared(7, 50));
-    assert_eq!(world.admit(7, 60), Admission::Free);
+    assert_eq!(world.admit(7, 60), QuarantineAdmission::Free);
 }
 
 #[test]
 fn suspicion_lapses_after_the_window() {
     let mut world = World::default();
     world.lost(7, 1, 0, 10);
-    assert!(matches!(world.admit(7, 60_009), Admission::Turn(_)));
-    assert_eq!((world.admit(7, 60_010), world.0.bits()), (Admission::Free, 0));
+    assert!(matches!(world.admit(7, 60_009), QuarantineAdmission::Turn(_)));
+    assert_eq!((world.admit(7, 60_010), world.0.bits()), (QuarantineAdmission::Free, 0));
     assert!(world.lost(7, 2, 60_010, 60_020).quarantined.is_none());
 }
 
@@ -111,15 +111,15 @@ fn half_open_sends_one_call_which_decides() {
     world.lost(7, 1, 0, 10);
     world.lost(7, 2, 10, 20);
     assert!(world.refuses(7, 3_769));
-    let Admission::Turn(turn) = world.admit(7, 3_770) else { panic!("half-open") };
-    assert!(matches!(world.admit(7, 3_771), Admission::Wait(_)));
+    let QuarantineAdmission::Turn(turn) = world.admit(7, 3_770) else { panic!("half-open") };
+    assert!(matches!(world.admit(7, 3_771), QuarantineAdmission::Wait(_)));
     // Any endpoint will do, and the next quarantine is longer.
     assert_eq!(world.lost(7, 2, 3_770, 3_780).quarantined, Some(2 * FIRST));
     world.0.pass_on(7, turn, START + 3_780 * MS);
-    assert_eq!(world.admit(7, 3_781), Admission::Refused(2 * FIRST - MS));
-    assert!(matches!(world.admit(7, 11_280), Admission::Turn(_)));
+    assert_eq!(world.admit(7, 3_781), QuarantineAdmission::Refused(2 * FIRST - MS));
+    assert!(matches!(world.admit(7, 11_280), QuarantineAdmission::Turn(_)));
     assert!(world.cleared(7, 11_280));
-    assert_eq!(world.admit(7, 11_281), Admission::Free);
+    assert_eq!(world.admit(7, 11_281), QuarantineAdmission::Free);
 }
 
 #[test]
@@ -142,8 +142,8 @@ fn loss_from_before_the_quarantine_does_not_prolong_it() {
     let mut world = World::default();
     world.lost(7, 1, 0, 10);
     world.lost(7, 2, 10, 20);
-    assert_eq!(world.lost(7, 3, 5, 3_000), Changes::default());
-    assert!(matches!(world.admit(7, 3_770), Admission::Turn(_)));
+    assert_eq!(world.lost(7, 3, 5, 3_000), LossChanges::default());
+    assert!(matches!(world.admit(7, 3_770), QuarantineAdmission::Turn(_)));
 }
 
 #[test]
@@ -170,7 +170,7 @@ fn victims_of_the_same_crash_explain_nothing() {
     }
     assert!(world.lost(7, 2, 20, 50).quarantined.is_some());
     let changes = world.lost(5, 2, 45, 51);
-    assert_eq!(changes, Changes::default());
+    assert_eq!(changes, LossChanges::default());
     assert!(world.refuses(7, 60) && !(0..6).any(|victim| world.refuses(victim, 60)));
 }
 
@@ -179,8 +179,8 @@ fn endpoint_that_crashes_without_it_explains_a_loss() {
     let mut world = World::default();
     world.lost(1, 1, 0, 10);
     // That was lost before it was sent, and is no evidence: the fingerprint is not even a suspect.
-    assert_eq!(world.lost(7, 1, 20, 30), Changes::default());
-    assert_eq!(world.admit(7, 40), Admission::Free);
+    assert_eq!(world.lost(7, 1, 20, 30), LossChanges::default());
+    assert_eq!(world.admit(7, 40), QuarantineAdmission::Free);
 }
 
 #[test]
@@ -189,11 +189,11 @@ fn later_crash_without_it_ends_a_quarantine() {
     world.lost(7, 1, 0, 10);
     assert!(world.lost(7, 2, 20, 30).quarantined.is_some());
     // In the aftermath of the same crash.
-    assert_eq!(world.lost(1, 2, 35, 70), Changes::default());
-    assert_eq!(world.lost(1, 2, 2000, 2010), Changes { quarantined: None, withdrawn: vec![7] });
-    assert!(matches!(world.admit(7, 2020), Admission::Turn(_)), "still lost on the first endpoint");
+    assert_eq!(world.lost(1, 2, 35, 70), LossChanges::default());
+    assert_eq!(world.lost(1, 2, 2000, 2010), LossChanges { quarantined: None, withdrawn: vec![7] });
+    assert!(matches!(world.admit(7, 2020), QuarantineAdmission::Turn(_)), "still lost on the first endpoint");
     assert_eq!(world.lost(1, 1, 3000, 3010).withdrawn, [7]);
-    assert_eq!(world.admit(7, 3020), Admission::Free);
+    assert_eq!(world.admit(7, 3020), QuarantineAdmission::Free);
 }
 
 #[test]
@@ -201,7 +201,7 @@ fn loss_long_after_explains_nothing() {
     let mut world = World::default();
     world.lost(7, 1, 0, 10);
     world.lost(7, 2, 20, 30);
-    assert_eq!(world.lost(1, 2, 10_000, 10_031), Changes::default());
+    assert_eq!(world.lost(1, 2, 10_000, 10_031), LossChanges::default());
     assert_eq!(world.0.suspects[&7].counted.len(), 2);
 }
 
@@ -212,7 +212,7 @@ fn suspects_that_are_lost_together_explain_each_other() {
     world.lost(7, 1, 0, 10);
     world.lost(8, 1, 0, 10);
     assert!(world.lost(7, 2, 20, 30).quarantined.is_some());
-    assert_eq!(world.lost(8, 2, 25, 31), Changes { quarantined: None, withdrawn: vec![7] });
+    assert_eq!(world.lost(8, 2, 25, 31), LossChanges { quarantined: None, withdrawn: vec![7] });
     assert!(!world.refuses(7, 40) && !world.refuses(8, 40));
     world.cleared(8, 40);
     assert!(world.lost(7, 3, 50, 60).quarantined.is_some(), "alone");
@@ -249,9 +249,9 @@ fn flood_is_bounded_and_ends_no_quarantine() {
     assert!(world.refuses(7, 60));
     assert_eq!(world.0.counts(&limits(), START + 60 * MS), (7, 1));
     // There is room again after the window.
-    assert_eq!(world.admit(7, 100_000), Admission::Free);
+    assert_eq!(world.admit(7, 100_000), QuarantineAdmission::Free);
     world.lost(20_000, 1, 100_000, 100_010);
-    assert!(matches!(world.admit(20_000, 100_020), Admission::Turn(_)));
+    assert!(matches!(world.admit(20_000, 100_020), QuarantineAdmission::Turn(_)));
 }
 
 #[test]

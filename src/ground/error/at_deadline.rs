@@ -10,12 +10,12 @@ use super::Rejected;
 /// A client that knows the deadline ends the call a moment earlier. Its error is found as the cut at the deadline, and stays at the
 /// end of the chain.
 #[derive(Debug, thiserror::Error)]
-pub(crate) struct AtDeadline(#[source] Kept);
+pub(crate) struct AtDeadline(#[source] AtDeadlineSource);
 
 /// The source of [`AtDeadline`], by which it is found in wrappers that show only the source of the error that they hold.
 #[derive(Debug, thiserror::Error)]
 #[error("{}", cut.reason().as_str())]
-struct Kept {
+struct AtDeadlineSource {
     cut: Rejected,
     #[source]
     error: BoxError,
@@ -23,13 +23,13 @@ struct Kept {
 
 impl AtDeadline {
     pub(crate) fn new(cut: Rejected, error: BoxError) -> Self {
-        Self(Kept { cut, error })
+        Self(AtDeadlineSource { cut, error })
     }
 
     /// The cut that `error` represents.
     pub(super) fn cut<'a>(error: &'a (dyn Error + 'static)) -> Option<&'a Rejected> {
         let kept = error.downcast_ref().or_else(|| error.downcast_ref::<Self>().map(|at_deadline| &at_deadline.0));
-        kept.map(|kept: &Kept| &kept.cut)
+        kept.map(|kept: &AtDeadlineSource| &kept.cut)
     }
 }
 

@@ -7,7 +7,7 @@ mod tests;
 
 use std::time::Duration;
 
-use self::packed::{Count, Nanos};
+use self::packed::{Nanos, PackedCount};
 use super::{Trip, TripCause};
 
 /// The numbers that decided a refusal: what the layer saw when it refused. Each is `None` where the layer has no such number.
@@ -45,19 +45,19 @@ use super::{Trip, TripCause};
 /// # }
 /// ```
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub struct Numbers(Kind);
+pub struct Numbers(NumbersKind);
 
 /// A refusal has the numbers of one kind only, so they share their space.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Kind {
+enum NumbersKind {
     /// Of permits and rate limits.
     Permits(Permits),
     /// Of a breaker.
-    Outage(Outage),
+    Outage(OutageNumbers),
     /// Of a timeout.
     Timeout { given: Nanos, elapsed: Nanos },
     /// Of a balancer.
-    Endpoints(Endpoints),
+    Endpoints(EndpointCounts),
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -65,12 +65,12 @@ struct Permits {
     time_left: Nanos,
     expected: Nanos,
     per: Nanos,
-    waiting: Count,
-    limit: Count,
+    waiting: PackedCount,
+    limit: PackedCount,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
-struct Endpoints {
+struct EndpointCounts {
     next_probe: Nanos,
     endpoints: u32,
     open: u32,
@@ -79,7 +79,7 @@ struct Endpoints {
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
-struct Outage {
+struct OutageNumbers {
     open_for: Nanos,
     next_probe: Nanos,
     trip: Trip,
@@ -88,7 +88,7 @@ struct Outage {
 
 impl Numbers {
     /// Without any number.
-    pub(crate) const NONE: Self = Self(Kind::Permits(Permits::NONE));
+    pub(crate) const NONE: Self = Self(NumbersKind::Permits(Permits::NONE));
 
     pub(crate) fn with_time_left(self, time: Duration) -> Self {
         self.with(|permits| permits.time_left = Nanos::of(time))
@@ -100,11 +100,11 @@ impl Numbers {
     }
 
     pub(crate) fn with_waiting(self, calls: u32) -> Self {
-        self.with(|permits| permits.waiting = Count::of(calls))
+        self.with(|permits| permits.waiting = PackedCount::of(calls))
     }
 
     pub(crate) fn with_limit(self, number: u32) -> Self {
-        self.with(|permits| permits.limit = Count::of(number))
+        self.with(|permits| permits.limit = PackedCount::of(number))
     }
 
     pub(crate) fn with_per(self, time: Duration) -> Self {
@@ -114,18 +114,18 @@ impl Numbers {
     fn with(self, set: impl FnOnce(&mut Permits)) -> Self {
         let mut permits = self.permits();
         set(&mut permits);
-        Self(Kind::Permits(permits))
+        Self(NumbersKind::Permits(permits))
     }
 
     /// The numbers of an open breaker. `next_probe` is none if it was forced open.
     pub(crate) fn of_outage(trip: Trip, breaks: u32, open_for: Duration, next_probe: Option<Duration>) -> Self {
         let (open_for, next_probe) = (Nanos::of(open_for), next_probe.map_or(Nanos::NONE, Nanos::of));
-        Self(Kind::Outage(Outage { open_for, next_probe, trip, breaks }))
+        Self(NumbersKind::Outage(OutageNumbers { open_for, next_probe, trip, breaks }))
     }
 
     /// The numbers of a call that was given a time and ended after another.
     pub(crate) fn of_timeout(given: Duration, elapsed: Duration) -> Self {
-        Self(Kind::Timeout { given: Nanos::of(given), elapsed: Nanos::of(elapsed) })
+        Self(NumbersKind::Timeout { given: Nanos::of(given), elapsed: Nanos::of(elapsed) })
     }
 
     /// The numbers of a set of endpoints: all of them, those whose breaker is open, those that are ejected, and those that were set
@@ -133,27 +133,27 @@ impl Numbers {
     pub(crate) fn of_endpoints(numbers: [usize; 4], next_probe: Option<Duration>) -> Self {
         let [endpoints, open, ejected, by_hand] = numbers.map(|number| u32::try_from(number).unwrap_or(u32::MAX));
         let next_probe = next_probe.map_or(Nanos::NONE, Nanos::of);
-        Self(Kind::Endpoints(Endpoints { next_probe, endpoints, open, ejected, by_hand }))
+        Self(NumbersKind::Endpoints(EndpointCounts { next_probe, endpoints, open, ejected, by_hand }))
     }
 
     fn permits(&self) -> Permits {
         match self.0 {
-            Kind::Permits(permits) => permits,
-            Kind::Outage(_) | Kind::Timeout { .. } | Kind::Endpoints(_) => Permits::NONE,
+            NumbersKind::Permits(permits) => permits,
+            NumbersKind::Outage(_) | NumbersKind::Timeout { .. } | NumbersKind::Endpoints(_) => Permits::NONE,
         }
     }
 
-    fn outage(&self) -> Option<Outage> {
+    fn outage(&self) -> Option<OutageNumbers> {
         match self.0 {
-            Kind::Outage(outage) => Some(outage),
-            Kind::Permits(_) | Kind::Timeout { .. } | Kind::Endpoints(_) => None,
+            NumbersKind::Outage(outage) => Some(outage),
+            NumbersKind::Permits(_) | NumbersKind::Timeout { .. } | NumbersKind::Endpoints(_) => None,
         }
     }
 
-    fn set(&self) -> Option<Endpoints> {
+    fn set(&self) -> Option<EndpointCounts> {
         match self.0 {
-            Kind::Endpoints(set) => Some(set),
-            Kind::Permits(_) | Kind::Outage(_) | Kind::Timeout { .. } => None,
+            NumbersKind::Endpoints(set) => Some(set),
+            NumbersKind::Permits(_) | NumbersKind::Outage(_) | NumbersKind::Timeout { .. } => None,
         }
     }
 
@@ -266,8 +266,8 @@ impl Numbers {
 
     fn timeout(&self) -> Option<(Nanos, Nanos)> {
         match self.0 {
-            Kind::Timeout { given, elapsed } => Some((given, elapsed)),
-            Kind::Permits(_) | Kind::Outage(_) | Kind::Endpoints(_) => None,
+            NumbersKind::Timeout { given, elapsed } => Some((given, elapsed)),
+            NumbersKind::Permits(_) | NumbersKind::Outage(_) | NumbersKind::Endpoints(_) => None,
         }
     }
 }
@@ -277,8 +277,8 @@ impl Permits {
         time_left: Nanos::NONE,
         expected: Nanos::NONE,
         per: Nanos::NONE,
-        waiting: Count::NONE,
-        limit: Count::NONE,
+        waiting: PackedCount::NONE,
+        limit: PackedCount::NONE,
     };
 }
 

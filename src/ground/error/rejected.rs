@@ -163,16 +163,16 @@ impl Rejected {
 
     /// The kind of answer, for every protocol.
     #[cfg(feature = "http")]
-    pub(crate) fn kind(&self) -> Kind {
+    pub(crate) fn kind(&self) -> RefusalKind {
         match self.reason {
             Reason::DeadlineExpired
             | Reason::DeadlineExceeded
             | Reason::HeadTimeout
             | Reason::IdleTimeout
             | Reason::AttemptTimeout
-            | Reason::HoldExceeded => Kind::TooLate,
-            Reason::RateLimited => Kind::TooOften,
-            Reason::RequestIdle => Kind::Stalled,
+            | Reason::HoldExceeded => RefusalKind::TooLate,
+            Reason::RateLimited => RefusalKind::TooOften,
+            Reason::RequestIdle => RefusalKind::Stalled,
             Reason::NotReady
             | Reason::CircuitOpen
             | Reason::QueueFull
@@ -182,7 +182,7 @@ impl Rejected {
             | Reason::NoQuorum
             | Reason::Injected
             | Reason::NoEndpoints
-            | Reason::Quarantined => Kind::Unavailable,
+            | Reason::Quarantined => RefusalKind::Unavailable,
         }
     }
 }
@@ -190,7 +190,7 @@ impl Rejected {
 /// See [`Rejected::kind`].
 #[cfg(feature = "http")]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Kind {
+pub(crate) enum RefusalKind {
     /// The time was over: 504, `DEADLINE_EXCEEDED`.
     TooLate,
     /// Calls exceed the rate: 429, `RESOURCE_EXHAUSTED`.

@@ -5,28 +5,28 @@ use std::mem;
 use std::sync::Arc;
 
 use super::SCOPE;
-pub(crate) use super::attachments::Slot;
-use super::attachments::Value;
+use super::attachments::AttachedValue;
+pub(crate) use super::attachments::AttachmentSlot;
 
-impl Slot {
+impl AttachmentSlot {
     #[inline]
     fn is_empty(self) -> bool {
         self.with(|value| value.is_none())
     }
 
-    fn replace(self, value: Option<Value>) -> Option<Value> {
+    fn replace(self, value: Option<AttachedValue>) -> Option<AttachedValue> {
         self.with(|before| mem::replace(before, value))
     }
 
     #[inline]
-    fn with<T>(self, act: impl FnOnce(&mut Option<Value>) -> T) -> T {
+    fn with<T>(self, act: impl FnOnce(&mut Option<AttachedValue>) -> T) -> T {
         SCOPE.with(|scope| scope.attachments.with(self, act))
     }
 }
 
 /// Attaches `value`, or nothing, until the guard is dropped.
 #[inline]
-pub(crate) fn attach<T: Any + Send + Sync>(slot: Slot, value: Option<&Arc<T>>) -> Attached {
+pub(crate) fn attach<T: Any + Send + Sync>(slot: AttachmentSlot, value: Option<&Arc<T>>) -> Attached {
     if value.is_none() && slot.is_empty() {
         return Attached { slot, outer: None, is_changed: false };
     }
@@ -36,8 +36,8 @@ pub(crate) fn attach<T: Any + Send + Sync>(slot: Slot, value: Option<&Arc<T>>) -
 /// See [`attach`].
 #[must_use]
 pub(crate) struct Attached {
-    slot: Slot,
-    outer: Option<Value>,
+    slot: AttachmentSlot,
+    outer: Option<AttachedValue>,
     is_changed: bool,
 }
 
@@ -52,7 +52,7 @@ impl Drop for Attached {
 
 /// The attached value.
 #[inline]
-pub(crate) fn attached<T: Any + Send + Sync>(slot: Slot) -> Option<Arc<T>> {
+pub(crate) fn attached<T: Any + Send + Sync>(slot: AttachmentSlot) -> Option<Arc<T>> {
     if slot.is_empty() {
         return None;
     }
@@ -60,7 +60,7 @@ pub(crate) fn attached<T: Any + Send + Sync>(slot: Slot) -> Option<Arc<T>> {
 }
 
 /// The attached value, or a default, which stays attached until it is [taken](take).
-pub(crate) fn attached_or_default<T: Any + Default + Send + Sync>(slot: Slot) -> Arc<T> {
+pub(crate) fn attached_or_default<T: Any + Default + Send + Sync>(slot: AttachmentSlot) -> Arc<T> {
     attached(slot).unwrap_or_else(|| {
         let value = Arc::<T>::default();
         drop(slot.replace(Some(Arc::clone(&value) as _)));
@@ -70,13 +70,13 @@ pub(crate) fn attached_or_default<T: Any + Default + Send + Sync>(slot: Slot) ->
 
 /// Whether a value is attached.
 #[inline]
-pub(crate) fn is_attached(slot: Slot) -> bool {
+pub(crate) fn is_attached(slot: AttachmentSlot) -> bool {
     !slot.is_empty()
 }
 
 /// Takes the attached value, so that inner layers do not find it.
 #[inline]
-pub(crate) fn take<T: Any + Send + Sync>(slot: Slot) -> Option<Arc<T>> {
+pub(crate) fn take<T: Any + Send + Sync>(slot: AttachmentSlot) -> Option<Arc<T>> {
     if slot.is_empty() { None } else { slot.replace(None)?.downcast().ok() }
 }
 
@@ -87,16 +87,16 @@ mod tests {
     #[test]
     fn attachments_nest_and_are_restored() {
         let [outer, inner] = [1, 2].map(Arc::new);
-        let seen = || attached::<i32>(Slot::Report).map(|value| *value);
+        let seen = || attached::<i32>(AttachmentSlot::Report).map(|value| *value);
         assert_eq!(seen(), None);
         {
-            let _outer = attach(Slot::Report, Some(&outer));
+            let _outer = attach(AttachmentSlot::Report, Some(&outer));
             {
-                let _none = attach::<i32>(Slot::Report, None);
+                let _none = attach::<i32>(AttachmentSlot::Report, None);
                 assert_eq!(seen(), None);
-                let _inner = attach(Slot::Report, Some(&inner));
-                assert_eq!((seen(), attached::<i32>(Slot::Work)), (Some(2), None));
-                assert_eq!(take::<i32>(Slot::Report).as_deref(), Some(&2));
+                let _inner = attach(AttachmentSlot::Report, Some(&inner));
+                assert_eq!((seen(), attached::<i32>(AttachmentSlot::Work)), (Some(2), None));
+                assert_eq!(take::<i32>(AttachmentSlot::Report).as_deref(), Some(&2));
                 assert_eq!(seen(), None, "taken");
             }
             assert_eq!(seen(), Some(1));

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 /// The slots of the attachments.
 #[derive(Clone, Copy, Debug)]
-pub(crate) enum Slot {
+pub(crate) enum AttachmentSlot {
     /// The state of the request body of the current attempt.
     RequestBody,
     /// The upload whose call may release its permit while it waits for the client.
@@ -22,11 +22,11 @@ pub(crate) enum Slot {
 
 const SLOTS: usize = 5;
 
-pub(super) type Value = Arc<dyn Any + Send + Sync>;
+pub(super) type AttachedValue = Arc<dyn Any + Send + Sync>;
 
 /// The values, by slot. Guards remove what they have attached, so a thread that ends has none left. That is why the scope needs no
 /// destructor, which would cost every access to it.
-pub(super) struct Attachments(ManuallyDrop<RefCell<[Option<Value>; SLOTS]>>);
+pub(super) struct Attachments(ManuallyDrop<RefCell<[Option<AttachedValue>; SLOTS]>>);
 
 impl Attachments {
     pub(super) const fn new() -> Self {
@@ -35,7 +35,7 @@ impl Attachments {
 
     /// `act` must not run foreign code: the slots are borrowed.
     #[inline]
-    pub(super) fn with<T>(&self, slot: Slot, act: impl FnOnce(&mut Option<Value>) -> T) -> T {
+    pub(super) fn with<T>(&self, slot: AttachmentSlot, act: impl FnOnce(&mut Option<AttachedValue>) -> T) -> T {
         act(&mut self.0.borrow_mut()[slot as usize])
     }
 }

@@ -65,7 +65,7 @@ pub(crate) use self::exhausted::{ExhaustedBefore, exhausted_before, mark_exhaust
 pub(crate) use self::exhausted_calls::Exhausted;
 pub(crate) use self::inherited::Context;
 pub use self::inherited::Priority;
-use self::task::Task;
+use self::task::TaskId;
 
 thread_local! {
     /// A thread-local, because a foreign layer between two of ours passes on neither a task's context nor anything of ours beside the
@@ -80,7 +80,7 @@ struct Scope {
     context: Cell<(Option<Instant>, u32)>,
     /// The third word; read only if the context has an end, which is rare.
     end: Cell<Option<Instant>>,
-    enforcer: Cell<Option<Task>>,
+    enforcer: Cell<Option<TaskId>>,
     start: Cell<Option<Instant>>,
     latest_reading: Cell<Option<Instant>>,
     is_cut: Cell<bool>,
@@ -187,20 +187,20 @@ impl Drop for Entered {
 /// or keep it from being polled. So its calls need their own timers, and so do calls in a task whose waker does not identify it.
 #[inline]
 pub(crate) fn enforce(waker: &Waker) -> Enforcing {
-    Enforcing { outer: SCOPE.with(|scope| scope.enforcer.replace(Task::of(waker))) }
+    Enforcing { outer: SCOPE.with(|scope| scope.enforcer.replace(TaskId::of(waker))) }
 }
 
 /// Whether a poll with this waker is in the same task as the layer that ends the current call.
 #[inline]
 pub(crate) fn is_enforced_for(waker: &Waker) -> bool {
-    SCOPE.with(|scope| scope.enforcer.get()).is_some_and(|task| Task::of(waker) == Some(task))
+    SCOPE.with(|scope| scope.enforcer.get()).is_some_and(|task| TaskId::of(waker) == Some(task))
 }
 
 /// See [`enforce`].
 #[derive(Debug)]
 #[must_use]
 pub(crate) struct Enforcing {
-    outer: Option<Task>,
+    outer: Option<TaskId>,
 }
 
 impl Drop for Enforcing {

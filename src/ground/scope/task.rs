@@ -4,7 +4,7 @@ use std::task::{RawWakerVTable, Waker};
 
 /// A task, identified by both pointers of its waker. They are compared and never dereferenced; `will_wake` would be foreign code.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Task {
+pub(super) struct TaskId {
     data: *const (),
     vtable: *const RawWakerVTable,
 }
@@ -13,7 +13,7 @@ pub(super) struct Task {
 /// the same kind has the same.
 const LOWEST_POINTER: usize = 4096;
 
-impl Task {
+impl TaskId {
     #[inline]
     pub(super) fn of(waker: &Waker) -> Option<Self> {
         let data = waker.data();

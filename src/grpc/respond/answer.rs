@@ -6,7 +6,7 @@ use ::http::header::HeaderValue;
 use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
 use tower::BoxError;
 
-use crate::ground::error::{Kind, rejection};
+use crate::ground::error::{RefusalKind, rejection};
 use crate::ground::verdict::Verdict;
 use crate::grpc::Code;
 use crate::grpc::by_code::of_error;
@@ -21,7 +21,7 @@ const ENCODED: &AsciiSet = &CONTROLS.add(b'%');
 
 /// The part of an error that the caller sees.
 #[derive(Debug)]
-pub(super) struct Answer {
+pub(super) struct ErrorAnswer {
     code: Code,
     message: Cow<'static, str>,
     retry_after: Option<Duration>,
@@ -29,7 +29,7 @@ pub(super) struct Answer {
     details: Option<String>,
 }
 
-impl Answer {
+impl ErrorAnswer {
     pub(super) fn to(error: &BoxError, is_verbose: bool) -> Self {
         let Some(rejected) = rejection(error) else {
             let (code, message) = of_transport(error);
@@ -68,12 +68,12 @@ fn of_transport(error: &BoxError) -> (Code, &'static str) {
     }
 }
 
-fn code(kind: Kind) -> Code {
+fn code(kind: RefusalKind) -> Code {
     match kind {
-        Kind::TooLate => Code::DeadlineExceeded,
-        Kind::TooOften => Code::ResourceExhausted,
-        Kind::Stalled => Code::Cancelled,
-        Kind::Unavailable => Code::Unavailable,
+        RefusalKind::TooLate => Code::DeadlineExceeded,
+        RefusalKind::TooOften => Code::ResourceExhausted,
+        RefusalKind::Stalled => Code::Cancelled,
+        RefusalKind::Unavailable => Code::Unavailable,
     }
 }
 
@@ -85,7 +85,7 @@ mod tests {
 
     #[test]
     fn every_reason_and_error_has_its_code() {
-        let code = |reason| Answer::to(&Rejected::nameless(LayerKind::Bulkhead, reason).into(), false).code;
+        let code = |reason| ErrorAnswer::to(&Rejected::nameless(LayerKind::Bulkhead, reason).into(), false).code;
         for reason in [Reason::DeadlineExpired, Reason::DeadlineExceeded, Reason::HeadTimeout, Reason::IdleTimeout] {
             assert_eq!(code(reason), Code::DeadlineExceeded, "{reason:?}");
         }
@@ -105,7 +105,7 @@ mod tests {
         ] {
             assert_eq!(code(reason), Code::Unavailable, "{reason:?}");
         }
-        assert_eq!(Answer::to(&"who knows".into(), false).code, Code::Internal);
+        assert_eq!(ErrorAnswer::to(&"who knows".into(), false).code, Code::Internal);
     }
 
     /// A wait of microseconds is written with `µ`, which is not ASCII.
@@ -113,7 +113,7 @@ mod tests {
     fn non_ascii_message_round_trips() {
         let wait = Some(Duration::from_nanos(1500));
         let rejected = Rejected::nameless(LayerKind::RateLimit, Reason::RateLimited).with_retry_after(wait);
-        let headers = Answer::to(&rejected.clone().into(), true).headers();
+        let headers = ErrorAnswer::to(&rejected.clone().into(), true).headers();
         let status = tonic::Status::from_header_map(&headers).expect("a status");
         assert_eq!((status.code(), status.message()), (tonic::Code::ResourceExhausted, &*rejected.to_string()));
         assert!(!status.message().is_ascii());

@@ -6,7 +6,7 @@ use http_body::{Frame, SizeHint};
 use pin_project::pin_project;
 use tower::BoxError;
 
-use super::answer::Answer;
+use super::answer::ErrorAnswer;
 
 /// The inner service's body, or none. A gRPC body ends in a status even if the inner body fails.
 #[pin_project]
@@ -53,7 +53,7 @@ where
             Err(error) => {
                 // Trailers carry the reason of the failure; a reset could not.
                 this.inner.set(None);
-                Some(Ok(Frame::trailers(Answer::to(&error.into(), *this.is_verbose).headers())))
+                Some(Ok(Frame::trailers(ErrorAnswer::to(&error.into(), *this.is_verbose).headers())))
             }
         })
     }

@@ -3,7 +3,7 @@ use ::http::header::{CONTENT_TYPE, HeaderValue};
 use bytes::Bytes;
 use tower::BoxError;
 
-use super::answer::Answer;
+use super::answer::ErrorAnswer;
 use super::body::Body;
 use crate::http::respond::{Answers, RespondLayer};
 
@@ -46,7 +46,7 @@ impl Answers for WithCode {
         B: http_body::Body<Data = Bytes>,
     {
         let mut response = Response::new(Body::none());
-        *response.headers_mut() = Answer::to(error, self.is_verbose).headers();
+        *response.headers_mut() = ErrorAnswer::to(error, self.is_verbose).headers();
         response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/grpc"));
         response
     }

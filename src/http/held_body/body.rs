@@ -8,7 +8,7 @@ use http_body::{Body, Frame, SizeHint};
 use pin_project::{pin_project, pinned_drop};
 use tower::BoxError;
 
-use super::call::Call;
+use super::call::HeldCall;
 use super::holding::Holding;
 use super::joining::{self, Asked, Joinable};
 use super::judge::Judge;
@@ -63,11 +63,11 @@ where
     J: Judge,
 {
     #[pin]
-    kind: Kind<B, G, J>,
+    kind: HeldBodyKind<B, G, J>,
 }
 
-#[pin_project(project = KindProj)]
-enum Kind<B, G: Guard, J: Judge> {
+#[pin_project(project = HeldBodyKindProj)]
+enum HeldBodyKind<B, G: Guard, J: Judge> {
     /// This layer holds nothing, or it has joined the slot of an inner layer, which `inner` finds.
     Passed {
         #[pin]
@@ -86,32 +86,32 @@ where
 {
     /// A body whose call was over with the head.
     pub(in crate::http) fn over(body: B) -> Self {
-        Self { kind: Kind::Passed { body: Some(body), inner: None } }
+        Self { kind: HeldBodyKind::Passed { body: Some(body), inner: None } }
     }
 
     /// A body whose layer has joined the slot that `inner` finds.
     pub(super) fn joined(body: B, inner: Asked) -> Self {
-        Self { kind: Kind::Passed { body: Some(body), inner: Some(inner) } }
+        Self { kind: HeldBodyKind::Passed { body: Some(body), inner: Some(inner) } }
     }
 
-    pub(super) fn new(body: B, call: Call<G, J>, now: Instant) -> Self {
-        Self { kind: Kind::Held(Holding::new(body, call, now)) }
+    pub(super) fn new(body: B, call: HeldCall<G, J>, now: Instant) -> Self {
+        Self { kind: HeldBodyKind::Held(Holding::new(body, call, now)) }
     }
 
     /// The slot that outer layers can join, if there is one.
     pub(super) fn joinable(&mut self) -> Option<&mut dyn Joinable> {
         match &mut self.kind {
-            Kind::Held(holding) => Some(holding),
-            Kind::Passed { body: Some(body), inner: Some(inner) } => inner.find(body),
-            Kind::Passed { .. } => None,
+            HeldBodyKind::Held(holding) => Some(holding),
+            HeldBodyKind::Passed { body: Some(body), inner: Some(inner) } => inner.find(body),
+            HeldBodyKind::Passed { .. } => None,
         }
     }
 
     /// The inner body, if this layer holds nothing.
     pub(crate) fn passed(mut self) -> Result<B, Self> {
         let passed = match &mut self.kind {
-            Kind::Passed { body, .. } => body.take(),
-            Kind::Held(_) => None,
+            HeldBodyKind::Passed { body, .. } => body.take(),
+            HeldBodyKind::Held(_) => None,
         };
         passed.ok_or(self)
     }
@@ -137,7 +137,7 @@ where
     J: Judge,
 {
     fn default() -> Self {
-        Self { kind: Kind::Passed { body: None, inner: None } }
+        Self { kind: HeldBodyKind::Passed { body: None, inner: None } }
     }
 }
 
@@ -153,17 +153,17 @@ where
 
     fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Self::Data>, Self::Error>>> {
         match self.project().kind.project() {
-            KindProj::Passed { body, .. } => {
+            HeldBodyKindProj::Passed { body, .. } => {
                 body.as_pin_mut().map_or(Poll::Ready(None), |body| body.poll_frame(cx).map_err(Into::into))
             }
-            KindProj::Held(holding) => holding.poll_frame(cx),
+            HeldBodyKindProj::Held(holding) => holding.poll_frame(cx),
         }
     }
 
     fn is_end_stream(&self) -> bool {
         let is_over = match &self.kind {
-            Kind::Passed { body, .. } => body.as_ref().is_none_or(B::is_end_stream),
-            Kind::Held(holding) => holding.is_end_stream(),
+            HeldBodyKind::Passed { body, .. } => body.as_ref().is_none_or(B::is_end_stream),
+            HeldBodyKind::Held(holding) => holding.is_end_stream(),
         };
         joining::asked(joinable::<B, G, J>);
         is_over
@@ -171,8 +171,8 @@ where
 
     fn size_hint(&self) -> SizeHint {
         match &self.kind {
-            Kind::Passed { body, .. } => body.as_ref().map_or_else(|| SizeHint::with_exact(0), B::size_hint),
-            Kind::Held(holding) => holding.size_hint(),
+            HeldBodyKind::Passed { body, .. } => body.as_ref().map_or_else(|| SizeHint::with_exact(0), B::size_hint),
+            HeldBodyKind::Held(holding) => holding.size_hint(),
         }
     }
 }
@@ -186,7 +186,7 @@ where
     J: Judge,
 {
     fn drop(self: Pin<&mut Self>) {
-        if let KindProj::Held(holding) = self.project().kind.project() {
+        if let HeldBodyKindProj::Held(holding) = self.project().kind.project() {
             holding.release();
         }
     }
@@ -201,8 +201,8 @@ where
 {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let settled = match &self.kind {
-            Kind::Passed { inner, .. } => inner.is_none(),
-            Kind::Held(holding) => holding.is_settled(),
+            HeldBodyKind::Passed { inner, .. } => inner.is_none(),
+            HeldBodyKind::Held(holding) => holding.is_settled(),
         };
         f.debug_struct("HeldBody").field("settled", &settled).finish_non_exhaustive()
     }

@@ -14,7 +14,7 @@ use crate::http::transport;
 
 /// See the [module](self).
 #[derive(Debug)]
-pub(super) struct Call<G, J> {
+pub(super) struct HeldCall<G, J> {
     pub(super) guard: G,
     pub(super) judge: J,
     /// The verdict of the head.
@@ -40,7 +40,7 @@ pub(super) enum End<'a> {
     Dropped { now: Instant, waits: bool, for_slowness: bool },
 }
 
-impl<G: Guard, J: Judge> Call<G, J> {
+impl<G: Guard, J: Judge> HeldCall<G, J> {
     /// `None`: the call was abandoned.
     fn verdict(&self, end: End<'_>) -> Option<Verdict> {
         match end {
@@ -103,17 +103,17 @@ pub(super) trait OuterCall: Send {
     /// See [`Guard::waited`].
     fn waited(&mut self, time: Duration);
 
-    /// See [`Call::end_at`].
+    /// See [`HeldCall::end_at`].
     fn end_at(self: Box<Self>, reading: Option<Instant>, end: End<'_>);
 }
 
-impl<G: Guard, J: Judge> OuterCall for Call<G, J> {
+impl<G: Guard, J: Judge> OuterCall for HeldCall<G, J> {
     fn waited(&mut self, time: Duration) {
-        Call::waited(self, time);
+        HeldCall::waited(self, time);
     }
 
     fn end_at(self: Box<Self>, reading: Option<Instant>, end: End<'_>) {
-        Call::end_at(*self, reading, end);
+        HeldCall::end_at(*self, reading, end);
     }
 }
 

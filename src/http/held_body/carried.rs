@@ -7,7 +7,7 @@ use http_body::{Body, Frame, SizeHint};
 use pin_project::{pin_project, pinned_drop};
 use tower::BoxError;
 
-use super::call::{Call, End};
+use super::call::{End, HeldCall};
 use super::judge::Judge;
 use super::layers::{Layers, Outer, Reached};
 use super::pace::Paced;
@@ -29,7 +29,7 @@ pub(super) struct Carried<B, G: Guard, J: Judge> {
     #[pin]
     body: Option<Paced<B>>,
     /// The call of the innermost layer. `None` once the calls are settled.
-    call: Option<Call<G, J>>,
+    call: Option<HeldCall<G, J>>,
     layers: Layers,
     /// Since when a reader has been waiting for the dependency.
     waiting_since: Option<Instant>,
@@ -40,7 +40,7 @@ pub(super) struct Carried<B, G: Guard, J: Judge> {
 }
 
 impl<B, G: Guard, J: Judge> Carried<B, G, J> {
-    pub(super) fn new(body: B, call: Call<G, J>, now: Instant) -> Self {
+    pub(super) fn new(body: B, call: HeldCall<G, J>, now: Instant) -> Self {
         let (body, layers) = (Some(Paced::new(body, call.expiry.pace)), Layers::new(call.expiry));
         Self { body, call: Some(call), layers, waiting_since: None, turn_since: now, ended: None }
     }
@@ -111,7 +111,7 @@ impl<B, G: Guard, J: Judge> Carried<B, G, J> {
     }
 }
 
-fn waited<G: Guard, J: Judge>(call: Option<&mut Call<G, J>>, layers: &mut Layers, time: Duration) {
+fn waited<G: Guard, J: Judge>(call: Option<&mut HeldCall<G, J>>, layers: &mut Layers, time: Duration) {
     if let Some(call) = call {
         call.waited(time);
         layers.waited(time);

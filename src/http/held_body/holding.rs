@@ -6,7 +6,7 @@ use http_body::{Body, Frame, SizeHint};
 use tokio::runtime::Handle;
 use tower::BoxError;
 
-use super::call::Call;
+use super::call::HeldCall;
 use super::carried::Carried;
 use super::joining::Joinable;
 use super::judge::Judge;
@@ -44,7 +44,7 @@ where
     G: Guard,
     J: Judge,
 {
-    pub(super) fn new(body: B, call: Call<G, J>, now: Instant) -> Self {
+    pub(super) fn new(body: B, call: HeldCall<G, J>, now: Instant) -> Self {
         let expiry = call.expiry;
         let inherited = scope::current();
         let deadline = inherited.deadline.map(|_| expiry.at);

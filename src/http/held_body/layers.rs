@@ -4,7 +4,7 @@
 use std::fmt;
 use std::time::Duration;
 
-use super::call::{Call, End, OuterCall};
+use super::call::{End, HeldCall, OuterCall};
 use super::judge::Judge;
 use crate::admission::reaper;
 use crate::ground::error::Rejected;
@@ -32,7 +32,7 @@ pub(super) struct Outer {
 }
 
 impl Outer {
-    pub(super) fn new<G: Guard, J: Judge>(call: Call<G, J>) -> Self {
+    pub(super) fn new<G: Guard, J: Judge>(call: HeldCall<G, J>) -> Self {
         Self { expiry: call.expiry, call: if G::IS_BOUND_ONLY { None } else { Some(Box::new(call)) } }
     }
 

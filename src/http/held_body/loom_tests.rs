@@ -8,7 +8,7 @@ use bytes::Bytes;
 use http_body::{Body, Frame};
 use tower::BoxError;
 
-use super::call::Call;
+use super::call::HeldCall;
 use super::carried::Carried;
 use super::layers::Outer;
 use super::slot::Slot;
@@ -73,7 +73,8 @@ fn slot() -> (Arc<Slot<Stalled, Recorder, ByStatus>>, Count, Count) {
     let (guards, bodies) = (Count::default(), Count::default());
     let expiry = Expiry::new(LayerId::nameless(LayerKind::Deadline), DUE, Reason::DeadlineExceeded);
     let guard = Recorder(Arc::clone(&guards), expiry);
-    let call = Call { guard, judge: ByStatus::default(), head: Verdict::Success, decided: true, lasts: false, expiry };
+    let call =
+        HeldCall { guard, judge: ByStatus::default(), head: Verdict::Success, decided: true, lasts: false, expiry };
     let since = DUE.minus(Duration::from_secs(1));
     let slot = Slot::new(Carried::new(Stalled(Arc::clone(&bodies)), call, since), since);
     (Arc::new(slot), guards, bodies)
@@ -149,7 +150,7 @@ fn loom_guard_that_joins_during_a_cut_is_dropped_once() {
         let expiry = Expiry::new(LayerId::nameless(LayerKind::Deadline), DUE, Reason::DeadlineExceeded);
         let guard = Recorder(Arc::clone(&guards), expiry);
         let call =
-            Call { guard, judge: ByStatus::default(), head: Verdict::Success, decided: true, lasts: false, expiry };
+            HeldCall { guard, judge: ByStatus::default(), head: Verdict::Success, decided: true, lasts: false, expiry };
         let reaped = Arc::clone(&slot);
         let reaper = loom::thread::spawn(move || reaped.visit(DUE));
         if slot.admits(&expiry) {

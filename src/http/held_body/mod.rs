@@ -21,7 +21,6 @@
 //!
 //! The models in `loom_tests` check that a body is released exactly once, whether its owner or the reaper comes first.
 
-mod ahead;
 mod all_here;
 mod body;
 mod call;
@@ -34,6 +33,7 @@ mod long_lived;
 #[cfg(all(test, seawall_loom))]
 mod loom_tests;
 mod pace;
+mod peekable_body;
 mod slot;
 #[cfg(all(test, not(seawall_loom)))]
 mod tests;
@@ -44,7 +44,7 @@ use tower::BoxError;
 
 pub(crate) use self::all_here::AllHere;
 pub use self::body::HeldBody;
-use self::call::Call;
+use self::call::HeldCall;
 pub(crate) use self::joining::asked_within;
 pub use self::judge::Judge;
 pub(crate) use self::judge::sealed::SealedJudge;
@@ -85,7 +85,7 @@ where
     if lasts {
         guard.lasts();
     }
-    let call = Call { guard, judge, head: verdict, decided, lasts, expiry };
+    let call = HeldCall { guard, judge, head: verdict, decided, lasts, expiry };
     if let Some(asked) = asked {
         if let Some(inner) = asked.find(response.body_mut()) {
             if inner.admits(&expiry, now) {

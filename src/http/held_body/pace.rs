@@ -32,7 +32,7 @@ use pin_project::pin_project;
 use tokio::runtime::Handle;
 use tower::BoxError;
 
-use super::ahead::{Ahead, longer};
+use super::peekable_body::{PeekableBody, longer};
 use crate::admission::timer::Timer;
 use crate::ground::sync::{Mutex, foreign, lock};
 use crate::ground::time::{self, Instant};
@@ -65,7 +65,7 @@ const TRIES: u32 = 4;
 #[derive(Debug)]
 pub(super) struct Paced<B> {
     #[pin]
-    body: Ahead<B>,
+    body: PeekableBody<B>,
     /// The rest of the frame that is being cut into pieces.
     rest: Bytes,
     pace: Pace,
@@ -78,7 +78,7 @@ pub(super) struct Paced<B> {
 struct Pacing {
     /// How many bytes and pieces may be handed out before one is dropped.
     most: Load,
-    tracked: Arc<Tracked>,
+    tracked: Arc<TrackedPieces>,
     timer: Timer,
     until: Option<Instant>,
     tries: u32,
@@ -95,7 +95,7 @@ struct Load {
 
 /// The state that a body shares with the pieces that it has handed out.
 #[derive(Debug)]
-struct Tracked(Mutex<TrackedState>);
+struct TrackedPieces(Mutex<TrackedState>);
 
 #[derive(Debug, Default)]
 struct TrackedState {
@@ -108,18 +108,18 @@ struct TrackedState {
 }
 
 /// A piece that is tracked until it is dropped.
-struct Piece {
+struct TrackedPiece {
     bytes: Bytes,
-    tracked: Arc<Tracked>,
+    tracked: Arc<TrackedPieces>,
 }
 
-impl AsRef<[u8]> for Piece {
+impl AsRef<[u8]> for TrackedPiece {
     fn as_ref(&self) -> &[u8] {
         &self.bytes
     }
 }
 
-impl Drop for Piece {
+impl Drop for TrackedPiece {
     fn drop(&mut self) {
         let waker = {
             let mut state = lock(&self.tracked.0);
@@ -136,7 +136,7 @@ impl Drop for Piece {
 
 impl<B> Paced<B> {
     pub(super) fn new(body: B, pace: Pace) -> Self {
-        Self { body: Ahead::new(body), rest: Bytes::new(), pace, free: FREE, pacing: None }
+        Self { body: PeekableBody::new(body), rest: Bytes::new(), pace, free: FREE, pacing: None }
     }
 
     /// Whether the reader waits because it still holds earlier pieces, and not because there is nothing more.
@@ -152,7 +152,7 @@ impl Pacing {
             Pace::Connection => Load { bytes: PIECE, pieces: FRAMES },
             Pace::Stream => Load { bytes: 1, pieces: 1 },
         };
-        let tracked = Arc::new(Tracked(Mutex::new(TrackedState::default())));
+        let tracked = Arc::new(TrackedPieces(Mutex::new(TrackedState::default())));
         Some(Box::new(Self { most, tracked, timer: Timer::new(), until: None, tries: 0, held_up: false }))
     }
 
@@ -202,7 +202,7 @@ impl Pacing {
             state.out.bytes += bytes.len();
             state.out.pieces += 1;
         }
-        Bytes::from_owner(Piece { bytes, tracked: Arc::clone(&self.tracked) })
+        Bytes::from_owner(TrackedPiece { bytes, tracked: Arc::clone(&self.tracked) })
     }
 }
 
@@ -271,7 +271,7 @@ fn data_of(frame: Result<Frame<Bytes>, BoxError>) -> Result<Bytes, Result<Frame<
 }
 
 /// Appends to `end` what `body` has ready. The second value is what is kept back, because more follows.
-fn gather<B>(end: Bytes, mut body: Pin<&mut Ahead<B>>, cx: &mut Context<'_>) -> (Bytes, Bytes)
+fn gather<B>(end: Bytes, mut body: Pin<&mut PeekableBody<B>>, cx: &mut Context<'_>) -> (Bytes, Bytes)
 where
     B: Body<Data = Bytes>,
     B::Error: Into<BoxError>,

@@ -51,7 +51,7 @@ enum SlotState<B, G: Guard, J: Judge> {
 type Polled = Poll<Option<Result<Frame<Bytes>, BoxError>>>;
 
 /// Whether the call's resources have been released.
-type Settled = bool;
+type IsSettled = bool;
 
 impl<B, G: Guard, J: Judge> Slot<B, G, J> {
     /// Drop the previous state without holding the lock.
@@ -108,7 +108,7 @@ where
     }
 
     /// Polls the body. Only its owner may do so. Once the call is settled, nothing is left that must be cut.
-    pub(super) fn poll_frame(self: &Arc<Self>, cx: &mut Context<'_>) -> (Polled, Settled) {
+    pub(super) fn poll_frame(self: &Arc<Self>, cx: &mut Context<'_>) -> (Polled, IsSettled) {
         // The stored waker is usually the same, but comparing them would run foreign code, too.
         let mut reader = Some(foreign(|| cx.waker().clone()));
         let taken = {

@@ -13,7 +13,7 @@ impl Written {
     }
 
     pub(super) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<HeaderName, D::Error> {
-        deserializer.deserialize_str(Text)
+        deserializer.deserialize_str(HeaderNameVisitor)
     }
 }
 
@@ -37,9 +37,9 @@ impl WrittenList {
     }
 }
 
-struct Text;
+struct HeaderNameVisitor;
 
-impl Visitor<'_> for Text {
+impl Visitor<'_> for HeaderNameVisitor {
     type Value = HeaderName;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

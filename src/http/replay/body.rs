@@ -7,8 +7,8 @@ use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
 use tower::BoxError;
 
-use super::record::Place;
-use super::source::{Begun, Source, Step};
+use super::record::RecordPosition;
+use super::source::{Begun, ReplaySource, ReplayStep};
 use crate::ground::sync::Arc;
 use crate::layers::call::upload_waits::UploadWaits;
 
@@ -26,31 +26,31 @@ use crate::layers::call::upload_waits::UploadWaits;
 /// **Cost:** a short uncontended lock per frame; frames of 1 KiB and more are not copied.
 pub struct ReplayBody<B> {
     /// `None` once there is nothing more to send.
-    source: Option<Arc<Source<B>>>,
+    source: Option<Arc<ReplaySource<B>>>,
     /// Records the time for which the body waits for its producer.
     sending: Option<Shared<UploadWaits>>,
     attempt: u32,
-    place: Place,
+    place: RecordPosition,
     left: Left,
 }
 
 impl<B> ReplayBody<B> {
     pub(super) fn empty(left: Left) -> Self {
-        Self { source: None, sending: None, attempt: 0, place: Place::default(), left }
+        Self { source: None, sending: None, attempt: 0, place: RecordPosition::default(), left }
     }
 
-    pub(super) fn first(source: Arc<Source<B>>, sending: Option<Shared<UploadWaits>>, left: Left) -> Self {
-        Self { source: Some(source), sending, attempt: 0, place: Place::default(), left }
+    pub(super) fn first(source: Arc<ReplaySource<B>>, sending: Option<Shared<UploadWaits>>, left: Left) -> Self {
+        Self { source: Some(source), sending, attempt: 0, place: RecordPosition::default(), left }
     }
 
     pub(super) fn further(
-        source: &Arc<Source<B>>,
+        source: &Arc<ReplaySource<B>>,
         begun: Begun,
         sending: Option<Shared<UploadWaits>>,
         left: Left,
     ) -> Self {
         let source = (!begun.is_over).then(|| Arc::clone(source));
-        Self { source, sending, attempt: begun.attempt, place: Place::default(), left }
+        Self { source, sending, attempt: begun.attempt, place: RecordPosition::default(), left }
     }
 }
 
@@ -77,14 +77,14 @@ where
             if step.is_pending() { sending.begin_wait() } else { sending.end_wait() }
         }
         let (item, is_last) = match ready!(step) {
-            Step::Frame(frame, is_last) => {
+            ReplayStep::Frame(frame, is_last) => {
                 if let Some(data) = frame.data_ref() {
                     this.left = this.left.after(data.len());
                 }
                 (Some(Ok(frame)), is_last)
             }
-            Step::End => (None, true),
-            Step::Failed(error) => (Some(Err(error)), true),
+            ReplayStep::End => (None, true),
+            ReplayStep::Failed(error) => (Some(Err(error)), true),
         };
         if is_last {
             this.source = None;

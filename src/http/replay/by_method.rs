@@ -9,7 +9,7 @@ use http_body::Body;
 
 use super::body::{Left, ReplayBody};
 use super::idempotent::is_idempotent;
-use super::source::{Begun, Source};
+use super::source::{Begun, ReplaySource};
 use crate::ground::sync::Arc;
 use crate::ground::verdict::Verdict;
 use crate::layers::call::upload_waits::UploadWaits;
@@ -72,7 +72,7 @@ impl<B: Body> Replay<Request<B>> for ByMethod {
         let may_repeat = head.method != Method::CONNECT && !head.headers.contains_key(UPGRADE);
         let idempotent = is_idempotent(&head);
         let left = Left::all_of(&body);
-        let source = (!body.is_end_stream()).then(|| Arc::new(Source::new(body, self.max_body)));
+        let source = (!body.is_end_stream()).then(|| Arc::new(ReplaySource::new(body, self.max_body)));
         let sending = source.is_some().then(UploadWaits::new);
         let kept = KeptRequest {
             head: may_repeat.then(|| head.clone()),
@@ -96,7 +96,7 @@ pub struct KeptRequest<B> {
     /// `None` if the request must not be sent again in any case.
     head: Option<Parts>,
     /// `None` if there is no body.
-    source: Option<Arc<Source<B>>>,
+    source: Option<Arc<ReplaySource<B>>>,
     /// The recorded waits of the current attempt's body.
     sending: Option<Shared<UploadWaits>>,
     left: Left,
@@ -123,7 +123,7 @@ impl<B> Kept for KeptRequest<B> {
     }
 
     fn next_beside(&mut self) -> Option<Self::Attempt> {
-        self.again(Source::begin_beside)
+        self.again(ReplaySource::begin_beside)
     }
 
     fn poll_beside(&mut self, cx: &mut Context<'_>) -> Poll<()> {
@@ -131,13 +131,13 @@ impl<B> Kept for KeptRequest<B> {
     }
 
     fn next(&mut self) -> Option<Self::Attempt> {
-        self.again(Source::begin)
+        self.again(ReplaySource::begin)
     }
 }
 
 impl<B> KeptRequest<B> {
     /// The request of another attempt, which begins to read the body in this way.
-    fn again(&mut self, begin: impl FnOnce(&Source<B>) -> Option<Begun>) -> Option<Request<ReplayBody<B>>> {
+    fn again(&mut self, begin: impl FnOnce(&ReplaySource<B>) -> Option<Begun>) -> Option<Request<ReplayBody<B>>> {
         let head = self.head.clone()?;
         let body = match &self.source {
             Some(source) => {

@@ -10,8 +10,8 @@ use std::task::{Context, Poll, Wake, Waker};
 use bytes::Bytes;
 use http_body::{Body, Frame};
 
-use super::record::Place;
-use super::source::{Begun, Source, Step};
+use super::record::RecordPosition;
+use super::source::{Begun, ReplaySource, ReplayStep};
 use crate::ground::sync::Arc;
 
 #[derive(Default)]
@@ -46,20 +46,22 @@ impl Body for Pieces {
 #[derive(Default)]
 struct Reader {
     attempt: u32,
-    place: Place,
+    place: RecordPosition,
     read: Vec<u8>,
     flag: StdArc<Flag>,
 }
 
 impl Reader {
     /// Reads until it must wait (`None`) or the body is over. Returns whether it ended without an error.
-    fn read(&mut self, source: &Source<Pieces>) -> Option<bool> {
+    fn read(&mut self, source: &ReplaySource<Pieces>) -> Option<bool> {
         let waker = Waker::from(StdArc::clone(&self.flag));
         loop {
             match source.poll_frame(self.attempt, &mut self.place, &mut Context::from_waker(&waker)) {
-                Poll::Ready(Step::Frame(frame, _)) => self.read.extend_from_slice(frame.data_ref().expect("data")),
-                Poll::Ready(Step::End) => return Some(true),
-                Poll::Ready(Step::Failed(_)) => return Some(false),
+                Poll::Ready(ReplayStep::Frame(frame, _)) => {
+                    self.read.extend_from_slice(frame.data_ref().expect("data"))
+                }
+                Poll::Ready(ReplayStep::End) => return Some(true),
+                Poll::Ready(ReplayStep::Failed(_)) => return Some(false),
                 Poll::Pending if self.flag.0.swap(false, Ordering::SeqCst) => {}
                 Poll::Pending => return None,
             }
@@ -71,7 +73,7 @@ impl Reader {
 fn loom_newest_attempt_gets_everything_and_is_woken() {
     loom::model(|| {
         let pieces = VecDeque::from([&b"ab"[..], b"", b"cd"]);
-        let source = Arc::new(Source::new(Pieces(pieces), 3));
+        let source = Arc::new(ReplaySource::new(Pieces(pieces), 3));
         let older = loom::thread::spawn({
             let source = Arc::clone(&source);
             move || {

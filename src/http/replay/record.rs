@@ -12,8 +12,8 @@ const SMALL: usize = 1024;
 
 /// The data and the trailers that have passed. The record keeps the order of the frames, but not their boundaries.
 #[derive(Debug)]
-pub(super) struct Record {
-    pieces: Vec<Piece>,
+pub(super) struct BodyRecord {
+    pieces: Vec<RecordedPiece>,
     trailers: Option<HeaderMap>,
     size: usize,
     max: usize,
@@ -21,7 +21,7 @@ pub(super) struct Record {
 }
 
 #[derive(Debug)]
-enum Piece {
+enum RecordedPiece {
     /// A frame's own buffer.
     Whole(Bytes),
     /// Small frames, copied into one buffer.
@@ -30,7 +30,7 @@ enum Piece {
 
 /// How far an attempt has sent a record.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) struct Place {
+pub(super) struct RecordPosition {
     piece: usize,
     offset: usize,
     trailers: bool,
@@ -40,11 +40,11 @@ pub(super) struct Place {
 #[derive(Debug, Default)]
 #[must_use]
 pub(super) struct Discarded {
-    _pieces: Vec<Piece>,
+    _pieces: Vec<RecordedPiece>,
     _trailers: Option<HeaderMap>,
 }
 
-impl Record {
+impl BodyRecord {
     pub(super) fn new(max: usize) -> Self {
         Self { pieces: Vec::new(), trailers: None, size: 0, max, complete: true }
     }
@@ -55,9 +55,13 @@ impl Record {
     }
 
     /// The place at which everything has been sent.
-    pub(super) fn end(&self) -> Place {
+    pub(super) fn end(&self) -> RecordPosition {
         let piece = self.pieces.len().saturating_sub(1);
-        Place { piece, offset: self.pieces.last().map_or(0, Piece::len), trailers: self.trailers.is_some() }
+        RecordPosition {
+            piece,
+            offset: self.pieces.last().map_or(0, RecordedPiece::len),
+            trailers: self.trailers.is_some(),
+        }
     }
 
     /// Records what passes. Once the bound is exceeded, the record discards everything.
@@ -82,7 +86,7 @@ impl Record {
     }
 
     /// The next frame at `place`. Advances `place`.
-    pub(super) fn next(&self, place: &mut Place) -> Option<Frame<Bytes>> {
+    pub(super) fn next(&self, place: &mut RecordPosition) -> Option<Frame<Bytes>> {
         while let Some(piece) = self.pieces.get(place.piece) {
             if let Some(rest) = piece.after(place.offset) {
                 place.offset += rest.len();
@@ -92,7 +96,7 @@ impl Record {
             if place.piece + 1 == self.pieces.len() {
                 break;
             }
-            *place = Place { piece: place.piece + 1, offset: 0, ..*place };
+            *place = RecordPosition { piece: place.piece + 1, offset: 0, ..*place };
         }
         match &self.trailers {
             Some(trailers) if !place.trailers => {
@@ -108,10 +112,10 @@ impl Record {
         // If a body has trailers twice, the last ones count.
         let replaced = frame.trailers_ref().and_then(|trailers| self.trailers.replace(trailers.clone()));
         match frame.data_ref() {
-            Some(data) if data.len() >= SMALL => self.pieces.push(Piece::Whole(data.clone())),
+            Some(data) if data.len() >= SMALL => self.pieces.push(RecordedPiece::Whole(data.clone())),
             Some(data) if !data.is_empty() => match self.pieces.last_mut() {
-                Some(Piece::Gathered(gathered)) => gathered.extend_from_slice(data),
-                _ => self.pieces.push(Piece::Gathered(data.to_vec())),
+                Some(RecordedPiece::Gathered(gathered)) => gathered.extend_from_slice(data),
+                _ => self.pieces.push(RecordedPiece::Gathered(data.to_vec())),
             },
             _ => {}
         }
@@ -124,7 +128,7 @@ impl Record {
     }
 }
 
-impl Piece {
+impl RecordedPiece {
     fn len(&self) -> usize {
         match self {
             Self::Whole(bytes) => bytes.len(),
@@ -160,8 +164,8 @@ mod tests {
         Frame::data(Bytes::from(vec![byte; len]))
     }
 
-    fn replay(record: &Record) -> Vec<u8> {
-        let mut place = Place::default();
+    fn replay(record: &BodyRecord) -> Vec<u8> {
+        let mut place = RecordPosition::default();
         let mut all = Vec::new();
         while let Some(frame) = record.next(&mut place) {
             all.extend_from_slice(&frame.into_data().unwrap());
@@ -172,7 +176,7 @@ mod tests {
 
     #[test]
     fn small_frames_are_gathered_and_large_ones_kept_whole() {
-        let mut record = Record::new(10_000);
+        let mut record = BodyRecord::new(10_000);
         for (byte, len) in [(1, 10), (2, 20), (3, 5000), (4, 1), (5, 0), (6, 1)] {
             let _ = record.push(&data(byte, len));
         }
@@ -183,8 +187,8 @@ mod tests {
 
     #[test]
     fn place_at_the_end_yields_later_frames() {
-        let mut record = Record::new(100);
-        let mut place = Place::default();
+        let mut record = BodyRecord::new(100);
+        let mut place = RecordPosition::default();
         for byte in 1..5 {
             let _ = record.push(&data(byte, 3));
             let frame = record.next(&mut place).and_then(|frame| frame.into_data().ok()).expect("a frame");
@@ -195,17 +199,17 @@ mod tests {
 
     #[test]
     fn bound_covers_data_and_trailers_together() {
-        let mut record = Record::new(10);
+        let mut record = BodyRecord::new(10);
         let _ = record.push(&data(0, 5));
         let trailers = HeaderMap::from_iter([(::http::header::AGE, ::http::HeaderValue::from_static("12"))]);
         let _ = record.push(&Frame::trailers(trailers.clone()));
         assert!(record.is_complete(), "5 + 3 + 2");
         assert_eq!(
-            record.next(&mut Place { piece: 0, offset: 5, trailers: false }).unwrap().into_trailers().unwrap(),
+            record.next(&mut RecordPosition { piece: 0, offset: 5, trailers: false }).unwrap().into_trailers().unwrap(),
             trailers
         );
         let _ = record.push(&data(0, 1));
         assert!(!record.is_complete());
-        assert!(record.next(&mut Place::default()).is_none());
+        assert!(record.next(&mut RecordPosition::default()).is_none());
     }
 }

@@ -8,19 +8,19 @@ use bytes::{Buf, Bytes};
 use http_body::{Body, Frame};
 use tower::BoxError;
 
-use super::record::{Discarded, Place, Record};
+use super::record::{BodyRecord, Discarded, RecordPosition};
 use crate::ground::sync::{Mutex, foreign, lock};
 
 /// The original body and the record of what has passed. Attempts are numbered, and only the newest one reads on. A
 /// connection may hold the body of a superseded attempt for as long as it likes; it gets an error at its next poll.
 /// Once the original has ended, and all of it is in the record, several attempts can read the record at once.
-pub(super) struct Source<B> {
-    slot: Mutex<Slot<B>>,
+pub(super) struct ReplaySource<B> {
+    slot: Mutex<SourceState<B>>,
 }
 
-struct Slot<B> {
+struct SourceState<B> {
     original: Original<B>,
-    record: Record,
+    record: BodyRecord,
     attempt: u32,
     /// The oldest attempt that is not superseded. Before the original has ended this is the newest one.
     oldest: u32,
@@ -41,7 +41,7 @@ enum Original<B> {
 
 /// The result of a poll.
 #[derive(Debug)]
-pub(super) enum Step {
+pub(super) enum ReplayStep {
     /// A frame, and whether it is the last one.
     Frame(Frame<Bytes>, bool),
     End,
@@ -60,11 +60,11 @@ pub(super) struct Begun {
 #[error("attempt superseded: the next attempt uses the request body")]
 struct Superseded;
 
-impl<B> Source<B> {
+impl<B> ReplaySource<B> {
     pub(super) fn new(body: B, max: usize) -> Self {
-        let slot = Slot {
+        let slot = SourceState {
             original: Original::Here(Box::pin(body)),
-            record: Record::new(max),
+            record: BodyRecord::new(max),
             attempt: 0,
             oldest: 0,
             waiting: None,
@@ -131,7 +131,7 @@ impl<B> Source<B> {
     }
 }
 
-impl<B> Slot<B> {
+impl<B> SourceState<B> {
     fn is_repeatable(&self) -> bool {
         self.record.is_complete() && !matches!(self.original, Original::Failed(_))
     }
@@ -153,7 +153,7 @@ impl<B> Slot<B> {
     }
 
     fn begun(&self) -> Begun {
-        Begun { attempt: self.attempt, is_over: self.is_over(Place::default()) }
+        Begun { attempt: self.attempt, is_over: self.is_over(RecordPosition::default()) }
     }
 
     /// Whether an attempt is superseded. Numbers wrap around, and there are few attempts, so those before the oldest are far away.
@@ -162,30 +162,35 @@ impl<B> Slot<B> {
     }
 
     /// Whether there is nothing after `place`.
-    fn is_over(&self, mut place: Place) -> bool {
+    fn is_over(&self, mut place: RecordPosition) -> bool {
         matches!(self.original, Original::Ended) && self.record.next(&mut place).is_none()
     }
 
     /// The step for a frame that ends at `place`.
-    fn frame(&self, frame: Frame<Bytes>, place: Place) -> Step {
-        Step::Frame(frame, self.is_over(place))
+    fn frame(&self, frame: Frame<Bytes>, place: RecordPosition) -> ReplayStep {
+        ReplayStep::Frame(frame, self.is_over(place))
     }
 }
 
-impl<B> Source<B>
+impl<B> ReplaySource<B>
 where
     B: Body,
     B::Error: Into<BoxError>,
 {
     /// The next frame for `attempt`, which has read up to `place`: from the record first, then from the original.
-    pub(super) fn poll_frame(&self, attempt: u32, place: &mut Place, cx: &mut Context<'_>) -> Poll<Step> {
+    pub(super) fn poll_frame(
+        &self,
+        attempt: u32,
+        place: &mut RecordPosition,
+        cx: &mut Context<'_>,
+    ) -> Poll<ReplayStep> {
         // Cloned before the lock is taken, and dropped after it is released: both may run foreign code.
         let mut waker = Some(foreign(|| cx.waker().clone()));
         let mut body = match self.take(attempt, place, &mut waker) {
             Ok(body) => body,
             Err(answer) => return answer,
         };
-        let mut away = Away { source: self, is_back: false };
+        let mut away = TakenOriginal { source: self, is_back: false };
         let (original, news) = foreign(|| {
             let news = body
                 .as_mut()
@@ -210,10 +215,15 @@ where
 
     /// The original if `attempt` may poll it, else the answer without it. If the answer is to wait, `waker` is stored
     /// and woken when the attempt may go on. The waker that is left in its place must be dropped without the lock.
-    fn take(&self, attempt: u32, place: &mut Place, waker: &mut Option<Waker>) -> Result<Pin<Box<B>>, Poll<Step>> {
+    fn take(
+        &self,
+        attempt: u32,
+        place: &mut RecordPosition,
+        waker: &mut Option<Waker>,
+    ) -> Result<Pin<Box<B>>, Poll<ReplayStep>> {
         let mut slot = lock(&self.slot);
         if slot.is_superseded(attempt) {
-            return Err(Poll::Ready(Step::Failed(Superseded.into())));
+            return Err(Poll::Ready(ReplayStep::Failed(Superseded.into())));
         }
         if let Some(frame) = slot.record.next(place) {
             return Err(Poll::Ready(slot.frame(frame, *place)));
@@ -226,12 +236,12 @@ where
             }
             Original::Ended => {
                 slot.original = Original::Ended;
-                Err(Poll::Ready(Step::End))
+                Err(Poll::Ready(ReplayStep::End))
             }
             Original::Failed(error) => {
                 slot.original = Original::Failed(None);
                 let error = error.unwrap_or_else(|| "the request body has failed before".into());
-                Err(Poll::Ready(Step::Failed(error)))
+                Err(Poll::Ready(ReplayStep::Failed(error)))
             }
         }
     }
@@ -241,11 +251,11 @@ where
     fn put_back(
         &self,
         attempt: u32,
-        place: &mut Place,
+        place: &mut RecordPosition,
         original: Original<B>,
         news: Poll<Option<Result<Frame<Bytes>, BoxError>>>,
         waker: &mut Option<Waker>,
-    ) -> Poll<Step> {
+    ) -> Poll<ReplayStep> {
         let (mut discarded, mut copied) = (Discarded::default(), None);
         let mut slot = lock(&self.slot);
         slot.original = original;
@@ -260,22 +270,22 @@ where
             Poll::Ready(Some(Ok(frame))) => {
                 discarded = slot.record.push_unsent(&frame);
                 copied = Some(frame);
-                Poll::Ready(Step::Failed(Superseded.into()))
+                Poll::Ready(ReplayStep::Failed(Superseded.into()))
             }
             Poll::Ready(Some(Err(error))) if is_newest => {
                 slot.original = Original::Failed(None);
-                Poll::Ready(Step::Failed(error))
+                Poll::Ready(ReplayStep::Failed(error))
             }
             Poll::Ready(Some(Err(error))) => {
                 slot.original = Original::Failed(Some(error));
-                Poll::Ready(Step::Failed(Superseded.into()))
+                Poll::Ready(ReplayStep::Failed(Superseded.into()))
             }
-            Poll::Ready(None) if is_newest => Poll::Ready(Step::End),
+            Poll::Ready(None) if is_newest => Poll::Ready(ReplayStep::End),
             Poll::Pending if is_newest => {
                 std::mem::swap(&mut slot.waiting, waker);
                 Poll::Pending
             }
-            _ => Poll::Ready(Step::Failed(Superseded.into())),
+            _ => Poll::Ready(ReplayStep::Failed(Superseded.into())),
         };
         let beside_waker = slot.take_beside();
         drop(slot);
@@ -290,12 +300,12 @@ where
 
 /// The original is out of its slot. If its poll panics, it is lost: this marks it as failed and wakes the waiting
 /// attempt.
-struct Away<'a, B> {
-    source: &'a Source<B>,
+struct TakenOriginal<'a, B> {
+    source: &'a ReplaySource<B>,
     is_back: bool,
 }
 
-impl<B> Drop for Away<'_, B> {
+impl<B> Drop for TakenOriginal<'_, B> {
     fn drop(&mut self) {
         if !self.is_back {
             let mut slot = lock(&self.source.slot);
@@ -314,9 +324,9 @@ fn wake(waiting: Option<Waker>) {
     }
 }
 
-impl<B> fmt::Debug for Source<B> {
+impl<B> fmt::Debug for ReplaySource<B> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Source").finish_non_exhaustive()
+        f.debug_struct("ReplaySource").finish_non_exhaustive()
     }
 }
 
@@ -345,7 +355,7 @@ mod tests {
 
     /// Begins another attempt while it is polled.
     #[derive(Default)]
-    struct Superseding(Arc<OnceLock<Weak<Source<Superseding>>>>);
+    struct Superseding(Arc<OnceLock<Weak<ReplaySource<Superseding>>>>);
 
     impl Body for Superseding {
         type Data = Bytes;
@@ -368,13 +378,13 @@ mod tests {
     fn frame_of_a_superseded_attempt_is_kept_and_dropped_unlocked() {
         let body = Superseding::default();
         let back = Arc::clone(&body.0);
-        let source = Arc::new(Source::new(body, 100));
+        let source = Arc::new(ReplaySource::new(body, 100));
         assert!(back.set(Arc::downgrade(&source)).is_ok());
         let cx = &mut Context::from_waker(Waker::noop());
-        assert!(matches!(source.poll_frame(0, &mut Place::default(), cx), Poll::Ready(Step::Failed(_))));
-        let frame = source.poll_frame(1, &mut Place::default(), cx);
+        assert!(matches!(source.poll_frame(0, &mut RecordPosition::default(), cx), Poll::Ready(ReplayStep::Failed(_))));
+        let frame = source.poll_frame(1, &mut RecordPosition::default(), cx);
         assert!(
-            matches!(frame, Poll::Ready(Step::Frame(frame, false)) if frame.data_ref().is_some_and(|data| data == "small"))
+            matches!(frame, Poll::Ready(ReplayStep::Frame(frame, false)) if frame.data_ref().is_some_and(|data| data == "small"))
         );
     }
 }

@@ -4,7 +4,7 @@ use bytes::Bytes;
 use tower::BoxError;
 
 use super::body::Body;
-use crate::ground::error::{Kind, Rejected, rejection};
+use crate::ground::error::{RefusalKind, Rejected, rejection};
 use crate::ground::verdict::Verdict;
 use crate::http::{retry_after, transport};
 use crate::layers::core::observed;
@@ -80,11 +80,11 @@ pub(crate) fn text(rejected: &Rejected, is_verbose: bool) -> String {
     if is_verbose { rejected.to_string() } else { rejected.reason().as_str().to_owned() }
 }
 
-fn status(kind: Kind) -> StatusCode {
+fn status(kind: RefusalKind) -> StatusCode {
     match kind {
-        Kind::TooLate => StatusCode::GATEWAY_TIMEOUT,
-        Kind::TooOften => StatusCode::TOO_MANY_REQUESTS,
-        Kind::Stalled => StatusCode::REQUEST_TIMEOUT,
-        Kind::Unavailable => StatusCode::SERVICE_UNAVAILABLE,
+        RefusalKind::TooLate => StatusCode::GATEWAY_TIMEOUT,
+        RefusalKind::TooOften => StatusCode::TOO_MANY_REQUESTS,
+        RefusalKind::Stalled => StatusCode::REQUEST_TIMEOUT,
+        RefusalKind::Unavailable => StatusCode::SERVICE_UNAVAILABLE,
     }
 }

@@ -10,30 +10,30 @@ use pin_project::pin_project;
 #[derive(Debug)]
 pub struct Body<B> {
     #[pin]
-    kind: Kind<B>,
+    kind: RespondBodyKind<B>,
 }
 
-#[pin_project(project = KindProj)]
+#[pin_project(project = RespondBodyKindProj)]
 #[derive(Debug)]
-enum Kind<B> {
+enum RespondBodyKind<B> {
     Inner(#[pin] B),
     Text(Bytes),
 }
 
 impl<B> Body<B> {
     pub(super) fn inner(body: B) -> Self {
-        Self { kind: Kind::Inner(body) }
+        Self { kind: RespondBodyKind::Inner(body) }
     }
 
     pub(super) fn text(text: String) -> Self {
-        Self { kind: Kind::Text(Bytes::from(text)) }
+        Self { kind: RespondBodyKind::Text(Bytes::from(text)) }
     }
 }
 
 /// An empty body, for layers that make responses of their own.
 impl<B> Default for Body<B> {
     fn default() -> Self {
-        Self { kind: Kind::Text(Bytes::new()) }
+        Self { kind: RespondBodyKind::Text(Bytes::new()) }
     }
 }
 
@@ -46,23 +46,23 @@ where
 
     fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Self::Data>, Self::Error>>> {
         match self.project().kind.project() {
-            KindProj::Inner(body) => body.poll_frame(cx),
-            KindProj::Text(text) if text.is_empty() => Poll::Ready(None),
-            KindProj::Text(text) => Poll::Ready(Some(Ok(Frame::data(std::mem::take(text))))),
+            RespondBodyKindProj::Inner(body) => body.poll_frame(cx),
+            RespondBodyKindProj::Text(text) if text.is_empty() => Poll::Ready(None),
+            RespondBodyKindProj::Text(text) => Poll::Ready(Some(Ok(Frame::data(std::mem::take(text))))),
         }
     }
 
     fn is_end_stream(&self) -> bool {
         match &self.kind {
-            Kind::Inner(body) => body.is_end_stream(),
-            Kind::Text(text) => text.is_empty(),
+            RespondBodyKind::Inner(body) => body.is_end_stream(),
+            RespondBodyKind::Text(text) => text.is_empty(),
         }
     }
 
     fn size_hint(&self) -> SizeHint {
         match &self.kind {
-            Kind::Inner(body) => body.size_hint(),
-            Kind::Text(text) => SizeHint::with_exact(text.len() as u64),
+            RespondBodyKind::Inner(body) => body.size_hint(),
+            RespondBodyKind::Text(text) => SizeHint::with_exact(text.len() as u64),
         }
     }
 }

@@ -29,11 +29,11 @@ pub struct UploadBody<B: Body> {
     #[pin]
     inner: B,
     /// `None` if there is nothing to wait for.
-    watched: Option<Box<Watched<B::Data>>>,
+    watched: Option<Box<UploadWatch<B::Data>>>,
 }
 
 /// The state of a body that may keep its handler waiting.
-struct Watched<D> {
+struct UploadWatch<D> {
     upload: Arc<Upload>,
     instruments: Instruments,
     idle: Duration,
@@ -56,7 +56,7 @@ impl<B: Body> UploadBody<B> {
             return (Self { inner, watched: None }, None);
         }
         let (upload, instruments, idle) = watch();
-        let watched = Watched {
+        let watched = UploadWatch {
             upload: Arc::clone(&upload),
             instruments,
             idle,
@@ -71,7 +71,7 @@ impl<B: Body> UploadBody<B> {
     }
 }
 
-impl<D> Watched<D> {
+impl<D> UploadWatch<D> {
     /// The handler is waiting for the client.
     fn wait(&mut self, cx: &mut Context<'_>) -> Poll<Unreported> {
         if self.upload.is_over() {
@@ -107,7 +107,7 @@ impl<D> Watched<D> {
     }
 }
 
-impl<D> Drop for Watched<D> {
+impl<D> Drop for UploadWatch<D> {
     fn drop(&mut self) {
         // The handler does not read the rest. It goes on with its work and needs a permit for it.
         self.waiter = None;

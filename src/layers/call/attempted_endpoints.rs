@@ -8,7 +8,7 @@ use std::num::NonZeroU64;
 use std::sync::Arc;
 
 use crate::ground::scope;
-use crate::ground::scope::attachment::{self, Attached, Slot};
+use crate::ground::scope::attachment::{self, Attached, AttachmentSlot};
 
 /// The endpoints of the attempts so far, by their process-wide number.
 #[derive(Clone, Debug, Default)]
@@ -18,7 +18,7 @@ impl AttemptedEndpoints {
     /// The list of the current call, if it is a further attempt.
     #[inline]
     pub(crate) fn current() -> Option<Arc<Self>> {
-        attachment::attached(Slot::AttemptedEndpoints)
+        attachment::attached(AttachmentSlot::AttemptedEndpoints)
     }
 
     #[inline]
@@ -29,7 +29,7 @@ impl AttemptedEndpoints {
     /// Attaches the list to the attempt that is made or polled, until the guard is dropped.
     #[inline]
     fn enter(list: &Arc<Self>) -> Attached {
-        attachment::attach(Slot::AttemptedEndpoints, Some(list))
+        attachment::attach(AttachmentSlot::AttemptedEndpoints, Some(list))
     }
 
     fn add(&mut self, endpoint: NonZeroU64) {

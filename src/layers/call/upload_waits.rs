@@ -12,7 +12,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::algorithm::breaker::Pass;
-use crate::ground::scope::attachment::{self, Attached, Slot};
+use crate::ground::scope::attachment::{self, Attached, AttachmentSlot};
 use crate::ground::sync::{Mutex, lock};
 use crate::ground::time::{self, Instant};
 
@@ -160,13 +160,13 @@ impl UploadWaits {
 /// Makes these the waits of the attempt that is made or polled, until the guard is dropped.
 #[inline]
 pub(crate) fn enter(upload_waits: Option<&Arc<UploadWaits>>) -> Attached {
-    attachment::attach(Slot::RequestBody, upload_waits)
+    attachment::attach(AttachmentSlot::RequestBody, upload_waits)
 }
 
 /// The waits of the attempt that is being made, unless another layer has claimed them.
 #[inline]
 pub(crate) fn claim() -> Option<Arc<UploadWaits>> {
-    let upload_waits: Arc<UploadWaits> = attachment::attached(Slot::RequestBody)?;
+    let upload_waits: Arc<UploadWaits> = attachment::attached(AttachmentSlot::RequestBody)?;
     let claimed = std::mem::replace(&mut lock(&upload_waits.state).claimed, true);
     (!claimed).then_some(upload_waits)
 }

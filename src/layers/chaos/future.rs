@@ -24,7 +24,7 @@ use crate::telemetry;
 #[derive(Debug)]
 pub struct ResponseFuture<S, Req, F, I> {
     #[pin]
-    state: State<S, Req, F>,
+    state: ChaosFutureState<S, Req, F>,
     /// `None` without a fault. Then the call has no bound either.
     faulty: Option<Faulty>,
     inject: I,
@@ -42,9 +42,9 @@ pub(super) struct Faulty {
     pub(super) timer: Timer,
 }
 
-#[pin_project(project = StateProj)]
+#[pin_project(project = ChaosFutureStateProj)]
 #[derive(Debug)]
-enum State<S, Req, F> {
+enum ChaosFutureState<S, Req, F> {
     /// The call waits for the end of its delay => Running
     Delayed {
         inner: Option<(Taken<S>, Req)>,
@@ -66,15 +66,15 @@ enum State<S, Req, F> {
 
 impl<S, Req, F, I> ResponseFuture<S, Req, F, I> {
     pub(super) fn passing(call: Call<S, Req, F>, layer_id: LayerId, inject: I) -> Self {
-        Self { state: State::Running { call }, faulty: None, inject, layer_id }
+        Self { state: ChaosFutureState::Running { call }, faulty: None, inject, layer_id }
     }
 
-    fn with(state: State<S, Req, F>, faulty: Faulty, layer_id: LayerId, inject: I) -> Self {
+    fn with(state: ChaosFutureState<S, Req, F>, faulty: Faulty, layer_id: LayerId, inject: I) -> Self {
         Self { state, faulty: Some(faulty), inject, layer_id }
     }
 
     pub(super) fn faulty(call: Call<S, Req, F>, faulty: Faulty, layer_id: LayerId, inject: I) -> Self {
-        Self::with(State::Running { call }, faulty, layer_id, inject)
+        Self::with(ChaosFutureState::Running { call }, faulty, layer_id, inject)
     }
 
     pub(super) fn delayed(
@@ -85,16 +85,16 @@ impl<S, Req, F, I> ResponseFuture<S, Req, F, I> {
         layer_id: LayerId,
         inject: I,
     ) -> Self {
-        let state = State::Delayed { inner: Some(inner), until, timer: Timer::new(), context };
+        let state = ChaosFutureState::Delayed { inner: Some(inner), until, timer: Timer::new(), context };
         Self::with(state, faulty, layer_id, inject)
     }
 
     pub(super) fn hanging(faulty: Faulty, layer_id: LayerId, inject: I) -> Self {
-        Self::with(State::Hanging, faulty, layer_id, inject)
+        Self::with(ChaosFutureState::Hanging, faulty, layer_id, inject)
     }
 
     pub(super) fn answered(faulty: Faulty, layer_id: LayerId, inject: I) -> Self {
-        Self::with(State::Answered, faulty, layer_id, inject)
+        Self::with(ChaosFutureState::Answered, faulty, layer_id, inject)
     }
 }
 
@@ -111,7 +111,7 @@ where
         let mut this = self.project();
         loop {
             match this.state.as_mut().project() {
-                StateProj::Delayed { inner, until, timer, context } => {
+                ChaosFutureStateProj::Delayed { inner, until, timer, context } => {
                     let is_over = |faulty: &Faulty| faulty.deadline.at() <= time::now();
                     // A call that is polled late is not sent any more.
                     if timer.poll_until(cx, *until).is_pending() || this.faulty.as_ref().is_some_and(is_over) {
@@ -125,17 +125,17 @@ where
                     let Some((inner, request)) = inner else { return Poll::Pending };
                     let _entered = scope::enter(context.with_enforced(scope::current().enforced()));
                     let call = inner.call(request);
-                    this.state.set(State::Running { call });
+                    this.state.set(ChaosFutureState::Running { call });
                 }
-                StateProj::Hanging => break,
-                StateProj::Answered => {
-                    this.state.set(State::Over);
+                ChaosFutureStateProj::Hanging => break,
+                ChaosFutureStateProj::Answered => {
+                    this.state.set(ChaosFutureState::Over);
                     let Some(Faulty { fault, .. }) = this.faulty.take() else { return Poll::Pending };
                     return Poll::Ready(this.inject.answer(fault));
                 }
-                StateProj::Running { call } => {
+                ChaosFutureStateProj::Running { call } => {
                     let Poll::Ready(result) = call.poll(cx, *this.layer_id) else { break };
-                    this.state.set(State::Over);
+                    this.state.set(ChaosFutureState::Over);
                     let faulty = this.faulty.take();
                     return Poll::Ready(result.and_then(|response| match faulty {
                         None => Ok(this.inject.pass(response, None)),
@@ -148,13 +148,13 @@ where
                     }));
                 }
                 // Polled after completion, as fused futures may be.
-                StateProj::Over => return Poll::Pending,
+                ChaosFutureStateProj::Over => return Poll::Pending,
             }
         }
         let Some(faulty) = this.faulty.as_mut() else { return Poll::Pending };
         let why = ready!(poll_deadline(&faulty.deadline, &mut faulty.timer, cx));
         // Release all that the call holds now, since the caller may keep this future.
-        this.state.set(State::Over);
+        this.state.set(ChaosFutureState::Over);
         *this.faulty = None;
         Poll::Ready(Err(reject(telemetry::refuse(*this.layer_id, why))))
     }

@@ -1,15 +1,15 @@
 use std::sync::Arc;
 
-use super::state::State;
+use super::state::ChaosState;
 
 /// Shows the faults in progress. Clones show the same layer.
 #[derive(Clone, Debug)]
 pub struct ChaosHandle {
-    state: Arc<State>,
+    state: Arc<ChaosState>,
 }
 
 impl ChaosHandle {
-    pub(super) fn new(state: Arc<State>) -> Self {
+    pub(super) fn new(state: Arc<ChaosState>) -> Self {
         Self { state }
     }
 

@@ -7,7 +7,7 @@ use super::config::ChaosConfig;
 use super::handle::ChaosHandle;
 use super::inject::{AnyProtocol, Only};
 use super::service::Chaos;
-use super::state::State;
+use super::state::ChaosState;
 use crate::ground::error::InvalidConfig;
 use crate::layers::core::{LayerCore, layer_methods};
 
@@ -16,7 +16,7 @@ use crate::layers::core::{LayerCore, layer_methods};
 /// All services that this value makes, and all clones of it, share the cap and the end.
 #[derive(Clone)]
 pub struct ChaosLayer<I = AnyProtocol> {
-    core: LayerCore<State, ChaosConfig>,
+    core: LayerCore<ChaosState, ChaosConfig>,
     inject: I,
 }
 
@@ -27,7 +27,7 @@ impl ChaosLayer {
     /// If a share is not within `0..=1`, a duration is more than ten years, or a setting of a fault is out of its range; all faults are
     /// listed, with the path of the field.
     pub fn new(config: ChaosConfig) -> Result<Self, InvalidConfig> {
-        Ok(Self { core: LayerCore::new(KIND, config, State::new)?, inject: AnyProtocol })
+        Ok(Self { core: LayerCore::new(KIND, config, ChaosState::new)?, inject: AnyProtocol })
     }
 }
 

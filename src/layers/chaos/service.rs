@@ -6,7 +6,7 @@ use tower::{BoxError, Service};
 use super::fault::ChaosFault;
 use super::future::{Faulty, ResponseFuture};
 use super::inject::{AnyProtocol, Inject};
-use super::state::{Applied, Drawn, State, Switch};
+use super::state::{AppliedFaults, ChaosState, DrawnFault, Switch};
 use crate::admission::timer::Timer;
 use crate::ground::call_deadline::CallDeadline;
 use crate::ground::chance;
@@ -21,14 +21,14 @@ use crate::layers::call::inner::{Call, Inner};
 #[derive(Clone, Debug)]
 pub struct Chaos<S, I = AnyProtocol> {
     inner: Inner<S>,
-    state: Arc<State>,
+    state: Arc<ChaosState>,
     switch: Cached<Switch>,
     inject: I,
 }
 
 impl<S, I> Chaos<S, I> {
-    pub(super) fn new(inner: S, state: Arc<State>, inject: I) -> Self {
-        let switch = state.applied.cached(Applied::switch);
+    pub(super) fn new(inner: S, state: Arc<ChaosState>, inject: I) -> Self {
+        let switch = state.applied.cached(AppliedFaults::switch);
         Self { inner: Inner::new(inner), state, switch, inject }
     }
 }
@@ -50,7 +50,7 @@ where
     }
 
     fn call(&mut self, request: Req) -> Self::Future {
-        let Switch { is_on, max_hold } = *self.state.applied.refresh(&mut self.switch, Applied::switch);
+        let Switch { is_on, max_hold } = *self.state.applied.refresh(&mut self.switch, AppliedFaults::switch);
         let layer_id = self.state.instruments.layer_id();
         if !is_on {
             let call = self.inner.pass(request, &self.state.readiness_limit);
@@ -64,12 +64,12 @@ where
         }
         let matches = |matching: &_| self.inject.matches(&request, matching);
         let (fault, active) = match self.state.draw(now, matches, |fault| self.inject.supports(fault)) {
-            Drawn::Fault(fault, active) => (fault, active),
-            Drawn::Spared => {
+            DrawnFault::Fault(fault, active) => (fault, active),
+            DrawnFault::Spared => {
                 let call = self.inner.call(request, now, &self.state.readiness_limit);
                 return ResponseFuture::passing(call, layer_id, self.inject.clone());
             }
-            Drawn::Over => {
+            DrawnFault::Over => {
                 self.switch.set(Switch { is_on: false, max_hold });
                 let call = self.inner.call(request, now, &self.state.readiness_limit);
                 return ResponseFuture::passing(call, layer_id, self.inject.clone());

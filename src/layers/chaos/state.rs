@@ -17,16 +17,16 @@ use crate::telemetry::{self, Instruments, Tally};
 
 /// The state that the services of one layer value share: the faults in progress, and the settings as calls use them.
 #[derive(Debug)]
-pub(crate) struct State {
+pub(crate) struct ChaosState {
     pub(super) readiness_limit: ReadinessLimit,
     pub(super) instruments: Instruments,
-    pub(super) applied: Settings<Applied>,
+    pub(super) applied: Settings<AppliedFaults>,
     active: Arc<ActiveFaults>,
 }
 
 /// The settings as calls use them, derived from the config.
 #[derive(Debug)]
-pub(super) struct Applied {
+pub(super) struct AppliedFaults {
     enabled: bool,
     rules: Vec<ChaosRule>,
     max_active: u32,
@@ -46,7 +46,7 @@ pub(super) struct Switch {
 }
 
 /// What happens to a call.
-pub(super) enum Drawn {
+pub(super) enum DrawnFault {
     Fault(ChaosFault, ActiveFault),
     /// No fault.
     Spared,
@@ -54,7 +54,7 @@ pub(super) enum Drawn {
     Over,
 }
 
-impl Applied {
+impl AppliedFaults {
     fn new(config: &ChaosConfig, now: Instant) -> Self {
         let ChaosConfig { enabled, ref rules, max_active, lasts, until, max_hold } = *config;
         // If the calendar is set back later, the end does not move.
@@ -80,10 +80,10 @@ impl Applied {
     }
 }
 
-impl State {
+impl ChaosState {
     pub(super) fn new(parts: LayerParts<ChaosConfig>) -> Self {
         let LayerParts { settings, readiness_limit, instruments } = parts;
-        let applied = Settings::new(settings.read(|config| Applied::new(config, time::now())));
+        let applied = Settings::new(settings.read(|config| AppliedFaults::new(config, time::now())));
         Self { readiness_limit, instruments, applied, active: Arc::default() }
     }
 
@@ -93,13 +93,13 @@ impl State {
         now: Instant,
         matches: impl Fn(&Matching) -> bool,
         supports: impl Fn(&ChaosFault) -> bool,
-    ) -> Drawn {
+    ) -> DrawnFault {
         self.applied.read(|applied| {
             let over = || {
                 if !applied.is_over.swap(true, Ordering::Relaxed) {
                     telemetry::chaos_over(&self.instruments);
                 }
-                Drawn::Over
+                DrawnFault::Over
             };
             if applied.is_over_at(now) {
                 return over();
@@ -107,7 +107,7 @@ impl State {
             let hit = applied.rules.iter().find(|rule| {
                 supports(&rule.fault) && matches(&rule.matching) && chaos::is_hit(rule.share, chance::sample())
             });
-            let Some(rule) = hit else { return Drawn::Spared };
+            let Some(rule) = hit else { return DrawnFault::Spared };
             if applied.is_over_by_the_calendar() {
                 return over();
             }
@@ -115,12 +115,12 @@ impl State {
                 Some(active) => {
                     telemetry::injected(&self.instruments, rule.fault.as_str(), rule.fault.index());
                     observed::request_publication();
-                    Drawn::Fault(rule.fault, active)
+                    DrawnFault::Fault(rule.fault, active)
                 }
                 None => {
                     self.instruments.tally().spared.add();
                     observed::request_publication();
-                    Drawn::Spared
+                    DrawnFault::Spared
                 }
             }
         })
@@ -136,17 +136,17 @@ impl State {
     }
 }
 
-impl LayerState<ChaosConfig> for State {
+impl LayerState<ChaosConfig> for ChaosState {
     fn apply_reload(&self, config: &ChaosConfig, before: &ChaosConfig) -> AfterReload<'_> {
         // A loader reloads all layers when anything in the file has changed. The end of a drill must not move with that.
         if config != before {
-            self.applied.store(Applied::new(config, time::now()));
+            self.applied.store(AppliedFaults::new(config, time::now()));
         }
         Box::new(|| ())
     }
 }
 
-impl Observed for State {
+impl Observed for ChaosState {
     fn instruments(&self) -> &Instruments {
         &self.instruments
     }

@@ -1,7 +1,7 @@
 use std::time::Duration;
 
 use crate::admission::keyed::DEFAULT_MAX_KEYS;
-use crate::algorithm::breaker::{MAX_CALLS, Mode, Policy, SlowAfter, Span};
+use crate::algorithm::breaker::{BreakerPolicy, MAX_CALLS, Mode, SlowAfter, Span};
 use crate::ground::validation::{Validate, Validation};
 use crate::layers::call::bound::DEFAULT_MAX_HOLD;
 #[cfg(feature = "config")]
@@ -212,8 +212,8 @@ impl Validate for CircuitBreakerConfig {
 }
 
 impl CircuitBreakerConfig {
-    pub(super) fn policy(&self) -> Policy {
-        Policy {
+    pub(super) fn policy(&self) -> BreakerPolicy {
+        BreakerPolicy {
             failure_rate: self.failure_rate,
             slow_rate: self.slow_rate,
             bad_in_a_row: self.consecutive_failures,

@@ -3,12 +3,12 @@
 use std::time::Duration;
 
 use super::config::CircuitBreakerConfig;
-use crate::algorithm::breaker::Policy;
+use crate::algorithm::breaker::BreakerPolicy;
 
 /// The policy of a breaker, and how long a call may last.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct BreakerSettings {
-    pub(super) policy: Policy,
+    pub(super) policy: BreakerPolicy,
     pub(super) max_hold: Duration,
 }
 

@@ -11,8 +11,8 @@ use super::settings::BreakerSettings;
 use super::snapshot::BreakerSnapshot;
 use super::state_changes::StateChanges;
 use crate::algorithm::breaker::{
-    Admission, Break, ClosedCall, Detection, Entry, Machine, Mode, Moment, Outage, Pass, Policy, Probe, Published,
-    Refusals, Span, Transition, Window, WithoutLock,
+    Admission, Break, BreakerPolicy, ClosedCall, Detection, Entry, Machine, Mode, Moment, Outage, OutcomeWindow, Pass,
+    Probe, Published, Refusals, Span, Transition, WithoutLock,
 };
 use crate::algorithm::evidence::{Evidence, LatencyBaseline};
 use crate::ground::chance;
@@ -42,7 +42,7 @@ pub(super) struct Breaker {
 #[derive(Debug)]
 struct Locked {
     machine: Machine,
-    policy: Cached<Policy>,
+    policy: Cached<BreakerPolicy>,
     /// What was published last.
     published: Published,
     /// For snapshots.
@@ -50,7 +50,7 @@ struct Locked {
 }
 
 /// What a step has changed.
-struct Changes {
+struct StepChanges {
     transition: Option<Transition>,
     /// What was published before, if that has changed. It is dropped without the lock.
     replaced: Option<Shared<Published>>,
@@ -106,7 +106,7 @@ impl Breaker {
     /// Adopts changed settings. With another window, the counts restart. Wakes no task.
     pub(super) fn reloaded(&self, span: Option<Span>, now: Instant) {
         // A window of many calls is large: it is made before the lock, and the former one is dropped after it.
-        let mut window = span.map(Window::new);
+        let mut window = span.map(OutcomeWindow::new);
         self.locked_step(now, |machine, _| {
             window = window.take().map(|window| machine.replace_window(window, now));
             ((), None)
@@ -368,14 +368,14 @@ impl Breaker {
 
     /// Reads or counts under the lock, with the settings in force. It changes nothing that is published.
     #[inline]
-    fn with<T>(&self, act: impl FnOnce(&mut Machine, &Policy) -> T) -> T {
+    fn with<T>(&self, act: impl FnOnce(&mut Machine, &BreakerPolicy) -> T) -> T {
         let Locked { machine, policy, .. } = &mut *lock(&self.locked);
         act(machine, self.settings.refresh(policy, |settings| settings.policy))
     }
 
     /// One step of the state machine under its lock, reported after the lock is released.
     fn step<T>(&self, now: Instant, step: impl FnOnce(&mut Machine, &Moment<'_>) -> (T, Option<Transition>)) -> T {
-        let (output, Changes { transition, replaced }) = self.locked_step(now, step);
+        let (output, StepChanges { transition, replaced }) = self.locked_step(now, step);
         // Waiters look at what is published only: they are not woken by every answer of a probe.
         if replaced.is_some() {
             self.state_changes.notify();
@@ -392,7 +392,7 @@ impl Breaker {
         &self,
         now: Instant,
         step: impl FnOnce(&mut Machine, &Moment<'_>) -> (T, Option<Transition>),
-    ) -> (T, Changes) {
+    ) -> (T, StepChanges) {
         let chance = chance::sample();
         let Locked { machine, policy, published, last_transition } = &mut *lock(&self.locked);
         let policy = self.settings.refresh(policy, |settings| settings.policy);
@@ -411,7 +411,7 @@ impl Breaker {
             // Last, so that a call which is not to take the lock finds the reason.
             self.is_closed.store(next.is_closed(), Ordering::Release);
         }
-        (output, Changes { transition, replaced })
+        (output, StepChanges { transition, replaced })
     }
 }
 

@@ -10,10 +10,10 @@ pub(crate) const DEFAULT_MAX_UNREADY: u32 = 1024;
 
 /// The calls that wait for inner services that are not ready, and how many may.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct ReadinessLimit(Arc<Counted>);
+pub(crate) struct ReadinessLimit(Arc<UnreadyCount>);
 
 #[derive(Debug, Default)]
-struct Counted {
+struct UnreadyCount {
     waiting: AtomicU32,
     max: Arc<Max>,
 }
@@ -34,7 +34,7 @@ pub(crate) struct ReadinessSlot(ReadinessLimit);
 impl ReadinessLimit {
     /// A count of its own, with the same limit now and later.
     pub(crate) fn sibling(&self) -> Self {
-        Self(Arc::new(Counted { waiting: AtomicU32::new(0), max: Arc::clone(&self.0.max) }))
+        Self(Arc::new(UnreadyCount { waiting: AtomicU32::new(0), max: Arc::clone(&self.0.max) }))
     }
 
     /// Holds for the calls that come. Those that wait go on.

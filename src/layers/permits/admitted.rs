@@ -50,7 +50,7 @@ pub(crate) enum AdmittedCall<S, Req, F> {
 }
 
 /// A response, its verdict, and the permit.
-pub(crate) struct Answer<Res> {
+pub(crate) struct AdmittedAnswer<Res> {
     pub(crate) response: Res,
     pub(crate) verdict: Verdict,
     pub(crate) hold: Hold,
@@ -124,7 +124,7 @@ impl<S, Req, F> AdmittedCall<S, Req, F> {
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
         judge: impl FnOnce(Result<&S::Response, &BoxError>) -> Verdict,
-    ) -> Poll<Result<Answer<S::Response>, BoxError>>
+    ) -> Poll<Result<AdmittedAnswer<S::Response>, BoxError>>
     where
         S: Service<Req, Future = F>,
         S::Error: Into<BoxError>,
@@ -143,7 +143,7 @@ impl<S, Req, F> AdmittedCall<S, Req, F> {
                     self.set(Self::Over);
                     let verdict = judge(result.as_ref());
                     return Poll::Ready(match result {
-                        Ok(response) => Ok(Answer { response, verdict, hold, now }),
+                        Ok(response) => Ok(AdmittedAnswer { response, verdict, hold, now }),
                         Err(error) => {
                             time::with_start(now, || hold.settle(verdict));
                             Err(error)

@@ -26,7 +26,7 @@ use std::time::Duration;
 use crate::admission::gate::{Admitted, AwayGuard, Gate, Permit, PermitRequest, Waiter};
 use crate::ground::error::Rejected;
 use crate::ground::scope;
-use crate::ground::scope::attachment::{self, Slot};
+use crate::ground::scope::attachment::{self, AttachmentSlot};
 use crate::ground::sync::{Arc, Mutex, lock};
 use crate::ground::time::{self, Instant};
 use crate::telemetry::Unreported;
@@ -49,7 +49,7 @@ struct UploadState {
     gate: Option<Arc<Gate>>,
     permit: Option<Arc<Permit>>,
     /// `Some` while the permit is returned to the gate.
-    away: Option<Away>,
+    away: Option<Absence>,
     was_away: Duration,
     weight: u32,
     /// The head of the response has arrived, or the call was dropped.
@@ -58,7 +58,7 @@ struct UploadState {
 }
 
 #[derive(Debug)]
-struct Away {
+struct Absence {
     since: Instant,
     _counted: AwayGuard,
 }
@@ -82,14 +82,14 @@ impl Upload {
 
     /// Runs `call`, which calls the next inner layer, and offers the upload to that layer.
     pub(crate) fn offer<T>(upload: Shared<Self>, call: impl FnOnce() -> T) -> T {
-        let _attached = attachment::attach(Slot::Upload, Some(&upload));
+        let _attached = attachment::attach(AttachmentSlot::Upload, Some(&upload));
         call()
     }
 
     /// Takes the upload that an outer service offers, if there is one.
     #[inline]
     pub(crate) fn offered() -> Option<Shared<Self>> {
-        attachment::take(Slot::Upload)
+        attachment::take(AttachmentSlot::Upload)
     }
 
     /// Stores the permit: the call is admitted.
@@ -130,7 +130,7 @@ impl Upload {
             state.permit = Some(permit);
             return;
         };
-        state.away = Some(Away { since: now, _counted: away_guard });
+        state.away = Some(Absence { since: now, _counted: away_guard });
         drop(state);
         // Dropping it wakes waiting calls, so it happens unlocked.
         drop(permit);

@@ -10,7 +10,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use crate::admission::gate::Permit;
-use crate::ground::scope::attachment::{self, Slot};
+use crate::ground::scope::attachment::{self, AttachmentSlot};
 use crate::ground::scope::{self, GatePolls};
 use crate::ground::sync::{self, Mutex, lock};
 use crate::layers::permits::hold::PermitState;
@@ -77,7 +77,7 @@ pub fn current_permit() -> Option<WorkPermit> {
         return None;
     }
     let shares = Arc::<SharedPermits>::default();
-    let asked: Arc<RequestedPermits> = attachment::attached_or_default(Slot::Work);
+    let asked: Arc<RequestedPermits> = attachment::attached_or_default(AttachmentSlot::Work);
     lock(&asked.0).push(Arc::clone(&shares));
     scope::set_gate_polls(GatePolls { asked: polls.asked + 1, ..polls });
     Some(WorkPermit { shares })
@@ -112,7 +112,7 @@ impl Drop for GatePoll<'_> {
 
 #[cold]
 fn share(permit_state: &mut Option<PermitState>, before: GatePolls) {
-    let Some(asked) = attachment::attached::<RequestedPermits>(Slot::Work) else { return };
+    let Some(asked) = attachment::attached::<RequestedPermits>(AttachmentSlot::Work) else { return };
     let requested_here: Vec<_> = lock(&asked.0).iter().skip(before.asked as usize).cloned().collect();
     for shares in requested_here {
         // One reference is ours and one is in the list. Without a third the work is over already.
@@ -124,6 +124,6 @@ fn share(permit_state: &mut Option<PermitState>, before: GatePolls) {
     }
     if before.gates == 0 {
         scope::set_gate_polls(GatePolls::default());
-        drop(attachment::take::<RequestedPermits>(Slot::Work));
+        drop(attachment::take::<RequestedPermits>(AttachmentSlot::Work));
     }
 }

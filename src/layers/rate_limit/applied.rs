@@ -24,12 +24,12 @@ impl RateLimitSettings {
 
 /// The settings that calls use.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Applied {
+pub(super) struct AppliedRates {
     pub(super) settings: RateLimitSettings,
     pub(super) rates: Rates,
 }
 
-impl Applied {
+impl AppliedRates {
     pub(super) fn first(config: &RateLimitConfig) -> Self {
         Self { settings: RateLimitSettings::of(config), rates: Rates::first(config.rate()) }
     }

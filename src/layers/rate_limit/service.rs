@@ -4,7 +4,7 @@ use std::task::{self, Poll};
 
 use tower::{BoxError, Service};
 
-use super::applied::Applied;
+use super::applied::AppliedRates;
 use super::bucket::Bucket;
 use super::future::ResponseFuture;
 use super::state::RateLimitState;
@@ -22,7 +22,7 @@ use crate::layers::core::clone_fields;
 pub struct RateLimit<S, K: Keying = OneKey> {
     inner: Inner<S>,
     state: Arc<RateLimitState<K>>,
-    applied: Cached<Applied>,
+    applied: Cached<AppliedRates>,
 }
 
 impl<S, K: Keying> RateLimit<S, K> {

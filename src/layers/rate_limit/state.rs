@@ -1,6 +1,6 @@
 use std::sync::Arc as Shared;
 
-use super::applied::Applied;
+use super::applied::AppliedRates;
 use super::bucket::Bucket;
 use super::config::RateLimitConfig;
 use crate::admission::keyed::{Forgettable, KeyBy, Keyed, Keying, Survey};
@@ -19,7 +19,7 @@ pub(crate) struct RateLimitState<K: Keying> {
     pub(super) readiness_limit: ReadinessLimit,
     pub(super) instruments: Instruments,
     /// The settings derived from the config, for all buckets and calls.
-    pub(super) applied: Arc<Settings<Applied>>,
+    pub(super) applied: Arc<Settings<AppliedRates>>,
     buckets: Keyed<K, Bucket>,
     waiting: Survey<u64>,
 }
@@ -27,7 +27,7 @@ pub(crate) struct RateLimitState<K: Keying> {
 impl<K: Keying> RateLimitState<K> {
     pub(super) fn new(parts: LayerParts<RateLimitConfig>, keying: K) -> Self {
         let LayerParts { settings: config, readiness_limit, instruments } = parts;
-        let applied = Arc::new(Settings::new(config.read(Applied::first)));
+        let applied = Arc::new(Settings::new(config.read(AppliedRates::first)));
         let common = Bucket::new(Arc::clone(&applied), instruments.clone());
         let buckets = Keyed::new(keying, config.read(|config| config.max_keys), common);
         Self { buckets, applied, instruments, waiting: Survey::default(), readiness_limit, config }
@@ -55,8 +55,8 @@ impl<K: Keying> RateLimitState<K> {
 impl<K: Keying> LayerState<RateLimitConfig> for RateLimitState<K> {
     fn apply_reload(&self, config: &RateLimitConfig, _before: &RateLimitConfig) -> AfterReload<'_> {
         let now = time::now();
-        let take_over = |applied: &Applied| self.buckets.for_each(|bucket| bucket.take_over(&applied.rates, now));
-        let next = |present: &Applied| {
+        let take_over = |applied: &AppliedRates| self.buckets.for_each(|bucket| bucket.take_over(&applied.rates, now));
+        let next = |present: &AppliedRates| {
             take_over(present);
             present.then(config)
         };

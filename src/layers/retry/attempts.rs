@@ -5,9 +5,9 @@ use std::sync::Arc as Shared;
 use tower::{BoxError, Service};
 
 use super::budget::Withdrawal;
-use super::call_settings::CallSettings;
+use super::call_settings::RetryCallSettings;
 use super::limit::{AttemptBounds, attempt_cut, inside};
-use super::policy::{EndedAttempt, GrantedRetry, Policy, RetryProgress};
+use super::policy::{EndedAttempt, GrantedRetry, RetryPolicy, RetryProgress};
 use super::replay::Kept;
 use super::report::{self, Report, Stop};
 use crate::admission::timer::Timer;
@@ -32,7 +32,7 @@ pub(super) struct Attempts<S, K, T> {
     /// The bound of the whole call.
     pub(super) deadline: CallDeadline,
     /// `None` once no further attempt can follow.
-    source: Option<AttemptSource<S, K>>,
+    source: Option<RetrySource<S, K>>,
     /// `None` until an attempt has failed and a retry follows, or a report is requested.
     earlier: Option<Box<EarlierAttempts<T>>>,
     pub(super) progress: RetryProgress,
@@ -46,13 +46,13 @@ pub(super) struct Attempts<S, K, T> {
     pub(super) endpoints: NotedEndpoints,
     pub(super) inherited: Context,
     exhausted_before: ExhaustedBefore,
-    pub(super) settings: CallSettings,
-    pub(super) policy: Arc<Policy>,
+    pub(super) settings: RetryCallSettings,
+    pub(super) policy: Arc<RetryPolicy>,
 }
 
 /// What is needed to make further attempts.
 #[derive(Debug)]
-pub(super) struct AttemptSource<S, K> {
+pub(super) struct RetrySource<S, K> {
     pub(super) kept: K,
     pub(super) service: S,
 }
@@ -76,7 +76,12 @@ impl<T> Default for EarlierAttempts<T> {
 impl<S, K, T> Attempts<S, K, T> {
     /// Before the first attempt.
     #[inline(always)]
-    pub(super) fn new(inherited: Context, settings: CallSettings, deadline: CallDeadline, policy: Arc<Policy>) -> Self {
+    pub(super) fn new(
+        inherited: Context,
+        settings: RetryCallSettings,
+        deadline: CallDeadline,
+        policy: Arc<RetryPolicy>,
+    ) -> Self {
         Self {
             timer: Timer::new(),
             cut: None,
@@ -100,7 +105,7 @@ impl<S, K, T> Attempts<S, K, T> {
     pub(super) fn first(
         mut self,
         cut: Option<Instant>,
-        source: Option<AttemptSource<S, K>>,
+        source: Option<RetrySource<S, K>>,
         span: Option<Box<AttemptSpan>>,
         upload_waits: Option<Shared<UploadWaits>>,
     ) -> Self {

@@ -5,7 +5,7 @@ mod loom_tests;
 
 use std::time::Duration;
 
-use crate::algorithm::budget::{Claim, Ledger, Rules};
+use crate::algorithm::budget::{ClaimedToken, Ledger, Rules};
 use crate::ground::error::InvalidConfig;
 use crate::ground::settings::{Cached, Settings};
 use crate::ground::sync::{Arc, Mutex, lock};
@@ -204,7 +204,7 @@ impl Budget {
 #[derive(Debug)]
 pub(crate) struct Withdrawal {
     shared: Arc<SharedBudget>,
-    claim: Option<Claim>,
+    claim: Option<ClaimedToken>,
     sent: bool,
 }
 

@@ -9,7 +9,7 @@ use crate::ground::time;
 /// The settings that a call copies. Nanoseconds take half the space of a [`Duration`]: every call moves this into its future, and
 /// only calls that fail read `base`, `cap` and `max_retry_after`.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct CallSettings {
+pub(super) struct RetryCallSettings {
     growth: Growth,
     base: u64,
     cap: u64,
@@ -24,17 +24,17 @@ pub(super) struct CallSettings {
 /// The settings that a service caches.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct ServiceSettings {
-    pub(super) settings: CallSettings,
+    pub(super) settings: RetryCallSettings,
     pub(super) max_hold: Duration,
 }
 
 impl ServiceSettings {
     pub(super) fn of(config: &RetryConfig) -> Self {
-        Self { settings: CallSettings::of(config), max_hold: config.max_hold }
+        Self { settings: RetryCallSettings::of(config), max_hold: config.max_hold }
     }
 }
 
-impl CallSettings {
+impl RetryCallSettings {
     /// If retries are disabled, a call has one attempt, without a timeout and without a span.
     pub(super) fn of(config: &RetryConfig) -> Self {
         let Backoff { growth, base, cap, jitter } = config.backoff;
@@ -75,12 +75,12 @@ mod tests {
             jitter: Jitter::Decorrelated,
         };
         let config = RetryConfig { backoff, attempt_spans: true, max_attempts: 4, ..RetryConfig::default() };
-        let settings = CallSettings::of(&config);
+        let settings = RetryCallSettings::of(&config);
         assert_eq!((settings.enabled, settings.max_attempts, settings.attempt_spans), (true, 4, true));
         assert_eq!((settings.backoff(), settings.attempt_timeout), (backoff, config.attempt_timeout));
         assert_eq!(settings.max_retry_after(), config.max_retry_after);
 
-        let off = CallSettings::of(&RetryConfig { enabled: false, ..config });
+        let off = RetryCallSettings::of(&RetryConfig { enabled: false, ..config });
         assert_eq!((off.enabled, off.max_attempts, off.attempt_spans, off.attempt_timeout), (false, 1, false, None));
     }
 }

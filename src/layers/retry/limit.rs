@@ -4,7 +4,7 @@ use std::task::{self, Poll};
 
 use tower::BoxError;
 
-use super::call_settings::CallSettings;
+use super::call_settings::RetryCallSettings;
 use crate::admission::timer::Timer;
 use crate::ground::call_deadline::CallDeadline;
 use crate::ground::error::{Reason, Why};
@@ -21,7 +21,7 @@ use crate::telemetry;
 pub(super) fn attempt_cut(
     call: &CallDeadline,
     inherited: &Context,
-    settings: &CallSettings,
+    settings: &RetryCallSettings,
     now: Instant,
 ) -> Option<Instant> {
     let may_take_all = inherited.lasts() && inherited.end() <= inherited.deadline;
@@ -69,7 +69,7 @@ impl AttemptBounds {
 
 /// The context of a call for its attempt of this number. Where retries are disabled, an outer retry numbers the attempts.
 #[inline]
-pub(super) fn numbered(context: Context, settings: &CallSettings, attempt: u32) -> Context {
+pub(super) fn numbered(context: Context, settings: &RetryCallSettings, attempt: u32) -> Context {
     if settings.enabled { context.with_attempt(attempt).paid_in() } else { context }
 }
 

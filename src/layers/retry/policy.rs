@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::budget::{Budget, Withdrawal};
-use super::call_settings::CallSettings;
+use super::call_settings::RetryCallSettings;
 use super::keyed_budgets::HoldsBudget;
 use super::report::Stop;
 use crate::admission::timer;
@@ -14,7 +14,7 @@ use crate::telemetry::Instruments;
 
 /// The state that all calls with one key share.
 #[derive(Debug)]
-pub(super) struct Policy {
+pub(super) struct RetryPolicy {
     pub(super) budget: Budget,
     /// Whether the user gave the budget, and so manages its settings.
     given: bool,
@@ -56,13 +56,13 @@ pub(super) struct GrantedRetry {
     pub(super) withdrawal: Withdrawal,
 }
 
-impl HoldsBudget for Policy {
+impl HoldsBudget for RetryPolicy {
     fn own_budget(&self) -> Option<&Budget> {
         (!self.given).then_some(&self.budget)
     }
 }
 
-impl Policy {
+impl RetryPolicy {
     /// A policy with its own budget.
     pub(super) fn new(budget: Budget, readiness_limit: ReadinessLimit, instruments: Instruments) -> Self {
         Self { budget, given: false, readiness_limit, instruments }
@@ -88,7 +88,7 @@ impl Policy {
     /// where the verdict does not hold it. The token is withdrawn before the wait, so that a call without one ends at once.
     pub(super) fn retry(
         &self,
-        settings: &CallSettings,
+        settings: &RetryCallSettings,
         progress: &mut RetryProgress,
         ended: EndedAttempt,
         retry_after: impl FnOnce() -> Option<Duration>,

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use pin_project::pin_project;
 
-use crate::ground::scope::attachment::{self, Slot};
+use crate::ground::scope::attachment::{self, AttachmentSlot};
 use crate::ground::sync::{Mutex, lock};
 use crate::ground::verdict::Verdict;
 use crate::telemetry::NotRetried;
@@ -107,12 +107,12 @@ const MAX_ENDPOINTS: usize = 64;
 /// Whether a report of the current call was requested.
 #[inline]
 pub(crate) fn is_requested() -> bool {
-    attachment::is_attached(Slot::Report)
+    attachment::is_attached(AttachmentSlot::Report)
 }
 
 /// Stores the report. The outermost layer reports last, so its report is the one that is kept.
 pub(crate) fn publish(report: Report) {
-    if let Some(slot) = attachment::attached::<ReportSlot>(Slot::Report) {
+    if let Some(slot) = attachment::attached::<ReportSlot>(AttachmentSlot::Report) {
         *lock(&slot.report) = Some(report);
     }
 }
@@ -127,7 +127,7 @@ pub(crate) fn note_endpoint(key: &Arc<str>) {
 
 #[cold]
 fn keep_endpoint(key: &Arc<str>) {
-    if let Some(slot) = attachment::attached::<ReportSlot>(Slot::Report) {
+    if let Some(slot) = attachment::attached::<ReportSlot>(AttachmentSlot::Report) {
         let mut endpoints = lock(&slot.endpoints);
         if endpoints.len() < MAX_ENDPOINTS {
             endpoints.push(Arc::clone(key));
@@ -174,7 +174,7 @@ impl<F: Future> Future for Reported<F> {
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let this = self.project();
         let output = {
-            let _attached = attachment::attach(Slot::Report, Some(this.slot));
+            let _attached = attachment::attach(AttachmentSlot::Report, Some(this.slot));
             ready!(this.future.poll(cx))
         };
         let endpoints = std::mem::take(&mut *lock(&this.slot.endpoints));

@@ -3,7 +3,7 @@ use std::task::{self, Poll};
 
 use tower::{BoxError, Service};
 
-use super::attempts::{AttemptSource, Attempts};
+use super::attempts::{Attempts, RetrySource};
 use super::call_settings::ServiceSettings;
 use super::future::ResponseFuture;
 use super::limit::{attempt_cut, inside, numbered};
@@ -87,7 +87,7 @@ where
         let _entered = scope::enter(inside(numbered(inherited, settings, 1), cut));
         let (attempt, kept) = self.replay.first(request);
         let upload_waits = kept.sending();
-        let source = (settings.max_attempts > 1).then(|| AttemptSource { kept, service: self.inner.clone_service() });
+        let source = (settings.max_attempts > 1).then(|| RetrySource { kept, service: self.inner.clone_service() });
         let span = settings.attempt_spans.then(|| Box::new(AttemptSpan::new(&policy.instruments, 1)));
         let mut endpoints = NotedEndpoints::default();
         let (call, _) = {

@@ -1,10 +1,10 @@
 use std::sync::Arc as Shared;
 
 use super::budget::Budget;
-use super::call_settings::CallSettings;
+use super::call_settings::RetryCallSettings;
 use super::config::RetryConfig;
 use super::keyed_budgets::KeyedBudgets;
-use super::policy::Policy;
+use super::policy::RetryPolicy;
 use crate::admission::keyed::{Forgettable, KeyBy, Keying, OneKey};
 use crate::admission::registry::{Condition, Observed, RetryCondition};
 use crate::ground::settings::Settings;
@@ -18,25 +18,25 @@ use crate::telemetry::{Instruments, NotRetried, Tally};
 #[derive(Debug)]
 pub(crate) struct RetryState<K: Keying> {
     pub(super) settings: Shared<Settings<RetryConfig>>,
-    policies: KeyedBudgets<K, Policy>,
+    policies: KeyedBudgets<K, RetryPolicy>,
 }
 
 impl<K: Keying> RetryState<K> {
-    fn with(settings: Shared<Settings<RetryConfig>>, keying: K, common: Policy) -> Self {
+    fn with(settings: Shared<Settings<RetryConfig>>, keying: K, common: RetryPolicy) -> Self {
         let policies = settings.read(|config| KeyedBudgets::new(&config.budget, config.max_keys, keying, common));
         Self { policies, settings }
     }
 
     #[inline]
-    pub(super) fn policy<Req>(&self, request: &Req) -> Arc<Policy>
+    pub(super) fn policy<Req>(&self, request: &Req) -> Arc<RetryPolicy>
     where
         K: KeyBy<Req>,
     {
         let readiness_limit = || self.common().readiness_limit.sibling();
-        self.policies.get(request, |budget| Policy::new(budget, readiness_limit(), self.instruments().clone()))
+        self.policies.get(request, |budget| RetryPolicy::new(budget, readiness_limit(), self.instruments().clone()))
     }
 
-    pub(super) fn common(&self) -> &Policy {
+    pub(super) fn common(&self) -> &RetryPolicy {
         self.policies.common()
     }
 
@@ -53,14 +53,14 @@ impl<K: Keying> RetryState<K> {
 impl RetryState<OneKey> {
     pub(super) fn new(parts: LayerParts<RetryConfig>) -> Self {
         let LayerParts { settings, readiness_limit, instruments } = parts;
-        let common = Policy::new(Budget::valid(&settings.get().budget), readiness_limit, instruments);
+        let common = RetryPolicy::new(Budget::valid(&settings.get().budget), readiness_limit, instruments);
         Self::with(settings, OneKey, common)
     }
 
     /// A state whose budget the user gave.
     pub(super) fn with_budget(parts: LayerParts<RetryConfig>, budget: Budget) -> Self {
         let LayerParts { settings, readiness_limit, instruments } = parts;
-        Self::with(settings, OneKey, Policy::with_given_budget(budget, readiness_limit, instruments))
+        Self::with(settings, OneKey, RetryPolicy::with_given_budget(budget, readiness_limit, instruments))
     }
 }
 
@@ -70,7 +70,7 @@ impl<K: Keying> LayerState<RetryConfig> for RetryState<K> {
     }
 }
 
-impl Forgettable for Policy {
+impl Forgettable for RetryPolicy {
     fn is_as_good_as_new(&self, now: Instant) -> bool {
         self.is_as_new(now)
     }
@@ -90,7 +90,7 @@ impl<K: Keying> Observed for RetryState<K> {
     }
 
     fn condition(&self, _now: Instant) -> Condition {
-        let (tally, settings) = (self.instruments().tally(), self.settings.read(CallSettings::of));
+        let (tally, settings) = (self.instruments().tally(), self.settings.read(RetryCallSettings::of));
         Condition::Retry(RetryCondition {
             enabled: settings.enabled,
             max_attempts: settings.max_attempts,

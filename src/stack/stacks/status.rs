@@ -12,7 +12,7 @@ use crate::telemetry::Instruments;
 const MAX_SHOWN: usize = 20;
 
 /// The settings as a component of the registry: how many reloads were applied and rejected, and the faults of the last.
-pub(super) struct Status {
+pub(super) struct SettingsStatus {
     instruments: Instruments,
     rejected: Mutex<Option<Rejection>>,
 }
@@ -22,7 +22,7 @@ struct Rejection {
     at: Instant,
 }
 
-impl Status {
+impl SettingsStatus {
     pub(super) fn named_in(registry: &Registry, name: &str) -> Result<Arc<Self>, InvalidConfig> {
         let status = Arc::new(Self { instruments: Instruments::new(LayerKind::Settings), rejected: Mutex::new(None) });
         let observed: Arc<dyn Observed> = Arc::<Self>::clone(&status);
@@ -41,7 +41,7 @@ impl Status {
     }
 }
 
-impl Observed for Status {
+impl Observed for SettingsStatus {
     fn instruments(&self) -> &Instruments {
         &self.instruments
     }

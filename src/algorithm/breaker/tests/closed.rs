@@ -4,7 +4,7 @@ use super::*;
 
 #[test]
 fn good_answer_ends_the_streak() {
-    let mut rig = Rig::new(Policy { minimum_calls: 100, bad_in_a_row: Some(3), ..policy() });
+    let mut rig = Rig::new(BreakerPolicy { minimum_calls: 100, bad_in_a_row: Some(3), ..policy() });
     for end in [FAILED, FAILED, QUICK, FAILED, FAILED, Evidence::Alive, FAILED, FAILED] {
         assert_eq!(rig.call(end), State::Closed);
     }
@@ -13,9 +13,9 @@ fn good_answer_ends_the_streak() {
 
 #[test]
 fn stale_good_answer_leaves_the_streak_unchanged() {
-    let mut rig = Rig::new(Policy { minimum_calls: 100, bad_in_a_row: Some(3), ..policy() });
+    let mut rig = Rig::new(BreakerPolicy { minimum_calls: 100, bad_in_a_row: Some(3), ..policy() });
     let late = rig.enter();
-    drop(rig.machine.replace_window(Window::new(Span::Calls(10)), rig.now));
+    drop(rig.machine.replace_window(OutcomeWindow::new(Span::Calls(10)), rig.now));
     assert_eq!(rig.call(FAILED), State::Closed);
     assert_eq!(rig.call(FAILED), State::Closed);
     assert_eq!(rig.leave(late, QUICK), State::Closed);
@@ -26,10 +26,10 @@ fn stale_good_answer_leaves_the_streak_unchanged() {
 #[test]
 fn calls_from_before_a_change_of_window_are_stale() {
     for span in [Span::Calls(2), Span::Time(10 * SECOND), Span::Calls(30)] {
-        let mut rig = Rig::new(Policy { minimum_calls: 2, bad_in_a_row: Some(3), ..policy() });
+        let mut rig = Rig::new(BreakerPolicy { minimum_calls: 2, bad_in_a_row: Some(3), ..policy() });
         rig.call(FAILED);
         let (answered, failed) = (rig.enter(), rig.enter());
-        drop(rig.machine.replace_window(Window::new(span), rig.now));
+        drop(rig.machine.replace_window(OutcomeWindow::new(span), rig.now));
         let current = rig.enter();
         assert_eq!(rig.leave(answered, QUICK), State::Closed);
         assert_eq!(rig.leave(failed, FAILED), State::Closed);

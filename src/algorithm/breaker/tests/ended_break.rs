@@ -15,7 +15,7 @@ impl Rig {
 
 #[test]
 fn ended_break_admits_probes_that_close_the_breaker() {
-    let mut rig = Rig::open(Policy { break_for: 30 * SECOND, ..policy() });
+    let mut rig = Rig::open(BreakerPolicy { break_for: 30 * SECOND, ..policy() });
     rig.now = start() + SECOND;
     let Break { generation, outage_since } = rig.current_break().expect("it is open");
     assert_eq!((outage_since, rig.admit()), (start(), Admission::Refused { retry_after: Some(29 * SECOND) }));
@@ -26,7 +26,7 @@ fn ended_break_admits_probes_that_close_the_breaker() {
 
 #[test]
 fn ended_break_whose_probes_fail_is_followed_by_a_longer_one() {
-    let mut rig = Rig::open(Policy { short_breaks: 1, ..policy() });
+    let mut rig = Rig::open(BreakerPolicy { short_breaks: 1, ..policy() });
     let first = rig.current_break().expect("it is open");
     rig.end_break(first.generation);
     assert_eq!(rig.calls([Evidence::TimedOut; 3]), State::Open);

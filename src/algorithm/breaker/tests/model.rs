@@ -30,7 +30,7 @@ enum Naive {
 #[derive(Debug)]
 struct NaiveProbe {
     probe: Probe,
-    stage: Stage,
+    stage: ProbeStage,
     admitted: Instant,
     first_sent: Option<Instant>,
     lost_its_slot: bool,
@@ -39,7 +39,7 @@ struct NaiveProbe {
 }
 
 #[derive(Clone, Copy, Debug)]
-enum Stage {
+enum ProbeStage {
     Idle,
     Sent(Instant),
     Head(Instant, Evidence),
@@ -80,19 +80,19 @@ impl Model {
             Naive::HalfOpen { probes, ends } => {
                 for probe in probes.iter_mut().filter(|probe| !probe.is_over) {
                     let end = match probe.stage {
-                        Stage::Head(since, says) => (now.since(since) >= SECOND).then_some(says),
-                        Stage::Sent(since) => (now.since(since) >= pause).then_some(Evidence::TimedOut),
-                        Stage::Idle => None,
+                        ProbeStage::Head(since, says) => (now.since(since) >= SECOND).then_some(says),
+                        ProbeStage::Sent(since) => (now.since(since) >= pause).then_some(Evidence::TimedOut),
+                        ProbeStage::Idle => None,
                     };
                     if let Some(end) = end {
                         probe.is_over = true;
                         ends.push(end);
                     }
-                    if !matches!(probe.stage, Stage::Head(..)) {
+                    if !matches!(probe.stage, ProbeStage::Head(..)) {
                         let since = probe.first_sent.unwrap_or(probe.admitted);
                         probe.lost_its_slot |= now.since(since) >= SECOND;
                     }
-                    if let Stage::Sent(since) = probe.stage {
+                    if let ProbeStage::Sent(since) = probe.stage {
                         probe.is_overdue = now.since(since) >= SECOND;
                     }
                 }
@@ -109,12 +109,13 @@ impl Model {
         may_probe && in_slots < 1 + good && in_slots < free
     }
 
-    fn set_stage(&mut self, probe: Probe, stage: Stage) {
+    fn set_stage(&mut self, probe: Probe, stage: ProbeStage) {
         if let Naive::HalfOpen { probes, .. } = &mut self.phase {
             for known in probes.iter_mut().filter(|known| known.probe == probe) {
                 match (known.stage, stage) {
-                    (Stage::Head(..), Stage::Idle | Stage::Sent(_)) | (Stage::Sent(_), Stage::Sent(_)) => continue,
-                    (_, Stage::Sent(now)) => known.first_sent = known.first_sent.or(Some(now)),
+                    (ProbeStage::Head(..), ProbeStage::Idle | ProbeStage::Sent(_))
+                    | (ProbeStage::Sent(_), ProbeStage::Sent(_)) => continue,
+                    (_, ProbeStage::Sent(now)) => known.first_sent = known.first_sent.or(Some(now)),
                     _ => {}
                 }
                 known.stage = stage;
@@ -237,7 +238,7 @@ proptest! {
                         prop_assert!(!probes.contains(&probe), "a probe of its own");
                         known.push(NaiveProbe {
                             probe,
-                            stage: Stage::Idle,
+                            stage: ProbeStage::Idle,
                             admitted: rig.now,
                             first_sent: None,
                             lost_its_slot: false,
@@ -249,13 +250,13 @@ proptest! {
                 }
                 Step::Sent(which, sent) => {
                     if let Some(probe) = recent(&probes, which) {
-                        model.set_stage(probe, if sent { Stage::Sent(rig.now) } else { Stage::Idle });
+                        model.set_stage(probe, if sent { ProbeStage::Sent(rig.now) } else { ProbeStage::Idle });
                         rig.machine.set_sent(probe, sent, rig.now);
                     }
                 }
                 Step::Head(which, says) => {
                     if let Some(probe) = recent(&probes, which) {
-                        model.set_stage(probe, Stage::Head(rig.now, says));
+                        model.set_stage(probe, ProbeStage::Head(rig.now, says));
                         rig.machine.set_head(probe, says, rig.now);
                     }
                 }

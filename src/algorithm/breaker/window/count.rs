@@ -1,6 +1,6 @@
 //! A window over the last calls, which slides call by call: the evicted outcome is subtracted.
 
-use super::outcome::{Counts, Outcome};
+use super::outcome::{CallOutcome, OutcomeCounts};
 
 /// The most calls a window can cover.
 pub(crate) const MAX_CALLS: usize = 100_000;
@@ -9,21 +9,21 @@ pub(crate) const MAX_CALLS: usize = 100_000;
 #[derive(Debug)]
 pub(crate) struct CountWindow {
     /// The last outcomes. Its capacity is the size of the window from the beginning.
-    outcomes: Vec<Outcome>,
+    outcomes: Vec<CallOutcome>,
     size: usize,
     /// The index of the oldest outcome, once the window is full.
     oldest: usize,
-    counts: Counts,
+    counts: OutcomeCounts,
 }
 
 impl CountWindow {
     /// Covers the last `calls` calls: at least one, at most [`MAX_CALLS`].
     pub(crate) fn new(calls: usize) -> Self {
         let size = calls.clamp(1, MAX_CALLS);
-        Self { outcomes: Vec::with_capacity(size), size, oldest: 0, counts: Counts::default() }
+        Self { outcomes: Vec::with_capacity(size), size, oldest: 0, counts: OutcomeCounts::default() }
     }
 
-    pub(super) fn add(&mut self, outcome: Outcome) -> bool {
+    pub(super) fn add(&mut self, outcome: CallOutcome) -> bool {
         self.counts.add(outcome);
         if self.outcomes.len() < self.size {
             self.outcomes.push(outcome);
@@ -34,12 +34,12 @@ impl CountWindow {
         self.counts.failures > 0 || self.counts.slow > 0
     }
 
-    pub(super) fn counts(&self) -> Counts {
+    pub(super) fn counts(&self) -> OutcomeCounts {
         self.counts
     }
 
     pub(super) fn clear(&mut self) {
         self.outcomes.clear();
-        (self.oldest, self.counts) = (0, Counts::default());
+        (self.oldest, self.counts) = (0, OutcomeCounts::default());
     }
 }

@@ -14,7 +14,7 @@ use std::time::Duration;
 
 use self::count::CountWindow;
 pub(crate) use self::count::MAX_CALLS;
-pub(crate) use self::outcome::{Counts, Outcome};
+pub(crate) use self::outcome::{CallOutcome, OutcomeCounts};
 use self::time::TimeWindow;
 use crate::ground::time::Instant;
 
@@ -28,12 +28,12 @@ pub(crate) enum Span {
 /// A window of either kind.
 #[derive(Debug)]
 #[allow(clippy::large_enum_variant, reason = "a box would cost each call a pointer more, to save few bytes a breaker")]
-pub(crate) enum Window {
+pub(crate) enum OutcomeWindow {
     Time(TimeWindow),
     Calls(CountWindow),
 }
 
-impl Window {
+impl OutcomeWindow {
     pub(crate) fn new(span: Span) -> Self {
         match span {
             Span::Time(length) => Self::Time(TimeWindow::new(length)),
@@ -52,14 +52,14 @@ impl Window {
     /// Counts a call. Returns whether the window has a bad outcome, so that a check of the counts may find something new. A window
     /// without bad outcomes is never summed.
     #[inline]
-    pub(crate) fn add(&mut self, now: Instant, outcome: Outcome) -> bool {
+    pub(crate) fn add(&mut self, now: Instant, outcome: CallOutcome) -> bool {
         match self {
             Self::Time(window) => window.add(now, outcome),
             Self::Calls(window) => window.add(outcome),
         }
     }
 
-    pub(crate) fn counts(&self, now: Instant) -> Counts {
+    pub(crate) fn counts(&self, now: Instant) -> OutcomeCounts {
         match self {
             Self::Time(window) => window.counts(now),
             Self::Calls(window) => window.counts(),

@@ -2,12 +2,12 @@
 
 /// The outcome of a call.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Outcome {
+pub(crate) struct CallOutcome {
     pub(crate) failure: bool,
     pub(crate) slow: bool,
 }
 
-impl Outcome {
+impl CallOutcome {
     pub(crate) const fn is_bad(self) -> bool {
         self.failure || self.slow
     }
@@ -15,21 +15,21 @@ impl Outcome {
 
 /// The counts of a window. A call can be both a failure and slow.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Counts {
+pub(crate) struct OutcomeCounts {
     pub(crate) calls: u64,
     pub(crate) failures: u64,
     pub(crate) slow: u64,
 }
 
-impl Counts {
+impl OutcomeCounts {
     #[inline]
-    pub(super) fn add(&mut self, outcome: Outcome) {
+    pub(super) fn add(&mut self, outcome: CallOutcome) {
         self.calls += 1;
         self.failures += u64::from(outcome.failure);
         self.slow += u64::from(outcome.slow);
     }
 
-    pub(super) fn subtract(&mut self, outcome: Outcome) {
+    pub(super) fn subtract(&mut self, outcome: CallOutcome) {
         self.calls -= 1;
         self.failures -= u64::from(outcome.failure);
         self.slow -= u64::from(outcome.slow);

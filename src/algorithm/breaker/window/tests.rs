@@ -5,17 +5,17 @@ use proptest::prelude::*;
 
 use super::*;
 
-const S: Outcome = Outcome { failure: false, slow: false };
-const F: Outcome = Outcome { failure: true, slow: false };
-const SLOW_S: Outcome = Outcome { failure: false, slow: true };
-const SLOW_F: Outcome = Outcome { failure: true, slow: true };
+const S: CallOutcome = CallOutcome { failure: false, slow: false };
+const F: CallOutcome = CallOutcome { failure: true, slow: false };
+const SLOW_S: CallOutcome = CallOutcome { failure: false, slow: true };
+const SLOW_F: CallOutcome = CallOutcome { failure: true, slow: true };
 
 fn at(millis: u64) -> Instant {
     Instant::from_nanos(millis * 1_000_000)
 }
 
-fn counts(calls: u64, failures: u64, slow: u64) -> Counts {
-    Counts { calls, failures, slow }
+fn counts(calls: u64, failures: u64, slow: u64) -> OutcomeCounts {
+    OutcomeCounts { calls, failures, slow }
 }
 
 #[test]
@@ -97,7 +97,7 @@ fn outcomes_from_before_an_idle_time_are_not_read() {
 
 #[test]
 fn success_reads_the_sums_only_beside_bad_outcomes() {
-    let windows = [Span::Time(Duration::from_secs(10)), Span::Calls(3)].map(Window::new);
+    let windows = [Span::Time(Duration::from_secs(10)), Span::Calls(3)].map(OutcomeWindow::new);
     for mut window in windows {
         assert!(!window.add(at(0), S));
         assert!(window.add(at(1000), F));
@@ -132,7 +132,7 @@ fn count_window_holds_as_many_calls_as_its_size() {
 
 #[derive(Clone, Debug)]
 enum Step {
-    Add(Outcome),
+    Add(CallOutcome),
     Advance(u64),
     Clear,
 }
@@ -148,8 +148,8 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
     proptest::collection::vec(step, 0..300)
 }
 
-fn sum<'a>(events: impl Iterator<Item = &'a Outcome>) -> Counts {
-    events.fold(Counts::default(), |sum, outcome| Counts {
+fn sum<'a>(events: impl Iterator<Item = &'a CallOutcome>) -> OutcomeCounts {
+    events.fold(OutcomeCounts::default(), |sum, outcome| OutcomeCounts {
         calls: sum.calls + 1,
         failures: sum.failures + u64::from(outcome.failure),
         slow: sum.slow + u64::from(outcome.slow),
@@ -160,8 +160,8 @@ proptest! {
     /// Compared with a list of events, cut at bucket bounds.
     #[test]
     fn time_window_matches_a_list_of_events(start in 0..10_000u64, steps in steps()) {
-        let mut window = Window::new(Span::Time(Duration::from_secs(1)));
-        let mut events: Vec<(u64, Outcome)> = Vec::new();
+        let mut window = OutcomeWindow::new(Span::Time(Duration::from_secs(1)));
+        let mut events: Vec<(u64, CallOutcome)> = Vec::new();
         let mut now = start;
         for step in steps {
             match step {
@@ -184,7 +184,7 @@ proptest! {
 
     #[test]
     fn count_window_matches_a_list_of_outcomes(size in 1..40usize, steps in steps()) {
-        let mut window = Window::new(Span::Calls(size as u32));
+        let mut window = OutcomeWindow::new(Span::Calls(size as u32));
         let mut events = VecDeque::new();
         for step in steps {
             match step {

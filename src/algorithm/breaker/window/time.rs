@@ -5,16 +5,16 @@
 
 use std::time::Duration;
 
-use super::outcome::{Counts, Outcome};
+use super::outcome::{CallOutcome, OutcomeCounts};
 use crate::ground::time::{self, Instant};
 
 /// More buckets slide more smoothly and cost more to sum: with ten, an outcome leaves the window after 0.9 to 1.0 of its length.
 const BUCKETS: usize = 10;
 
 #[derive(Clone, Copy, Debug, Default)]
-struct Bucket {
+struct TimeBucket {
     epoch: u64,
-    counts: Counts,
+    counts: OutcomeCounts,
 }
 
 /// See the module.
@@ -22,7 +22,7 @@ struct Bucket {
 pub(crate) struct TimeWindow {
     /// The width of a bucket in nanoseconds, at least one.
     width: u64,
-    buckets: [Bucket; BUCKETS],
+    buckets: [TimeBucket; BUCKETS],
     /// The epoch of the last bad outcome.
     last_bad: Option<u64>,
 }
@@ -38,11 +38,11 @@ impl TimeWindow {
     }
 
     #[inline]
-    pub(super) fn add(&mut self, now: Instant, outcome: Outcome) -> bool {
+    pub(super) fn add(&mut self, now: Instant, outcome: CallOutcome) -> bool {
         let epoch = now.as_nanos() / self.width;
         let bucket = &mut self.buckets[(epoch % BUCKETS as u64) as usize];
         if bucket.epoch < epoch {
-            *bucket = Bucket { epoch, counts: Counts::default() };
+            *bucket = TimeBucket { epoch, counts: OutcomeCounts::default() };
         }
         // A call that read its instant before another call, and is counted after it, can be a round of the ring too late.
         if bucket.epoch == epoch {
@@ -54,10 +54,10 @@ impl TimeWindow {
         self.last_bad.is_some_and(|last_bad| is_within(last_bad, epoch))
     }
 
-    pub(super) fn counts(&self, now: Instant) -> Counts {
+    pub(super) fn counts(&self, now: Instant) -> OutcomeCounts {
         let epoch = now.as_nanos() / self.width;
         let current = self.buckets.iter().filter(|bucket| bucket.epoch <= epoch && is_within(bucket.epoch, epoch));
-        current.fold(Counts::default(), |sum, Bucket { counts, .. }| Counts {
+        current.fold(OutcomeCounts::default(), |sum, TimeBucket { counts, .. }| OutcomeCounts {
             calls: sum.calls + counts.calls,
             failures: sum.failures + counts.failures,
             slow: sum.slow + counts.slow,

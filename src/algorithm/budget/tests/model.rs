@@ -39,7 +39,7 @@ impl Model {
         self.deposits.make_contiguous().sort_unstable();
     }
 
-    fn withdraw(&mut self) -> Option<Claim> {
+    fn withdraw(&mut self) -> Option<ClaimedToken> {
         if self.deposits.iter().map(|(_, units)| units).sum::<u64>() >= TOKEN {
             let mut missing = TOKEN;
             let oldest = self.deposits.iter().find(|(_, units)| *units > 0).map(|(epoch, _)| *epoch)?;
@@ -48,13 +48,13 @@ impl Model {
                 *units -= taken;
                 missing -= taken;
             }
-            return Some(Claim::Deposited { epoch: oldest });
+            return Some(ClaimedToken::Deposited { epoch: oldest });
         }
         if (self.reserve / self.interval).saturating_sub(self.held) == 0 {
             return None;
         }
         self.held += 1;
-        Some(Claim::Reserved)
+        Some(ClaimedToken::Reserved)
     }
 }
 
@@ -133,7 +133,7 @@ proptest! {
                 }
                 Step::Spend(n) if !open.is_empty() => {
                     let (claim, _) = open.swap_remove(n % open.len());
-                    if let Claim::Reserved = claim {
+                    if let ClaimedToken::Reserved = claim {
                         model.held -= 1;
                         model.reserve -= model.interval;
                     }
@@ -142,8 +142,8 @@ proptest! {
                 Step::Refund(n) if !open.is_empty() => {
                     let (claim, index) = open.swap_remove(n % open.len());
                     match claim {
-                        Claim::Deposited { epoch } => model.put(epoch, TOKEN, now),
-                        Claim::Reserved => model.held -= 1,
+                        ClaimedToken::Deposited { epoch } => model.put(epoch, TOKEN, now),
+                        ClaimedToken::Reserved => model.held -= 1,
                     }
                     ledger.refund(claim);
                     withdrawn[index] = None;

@@ -87,12 +87,12 @@ impl Naive {
     }
 }
 
-fn word(admission: Admission) -> &'static str {
+fn word(admission: QuarantineAdmission) -> &'static str {
     match admission {
-        Admission::Free => "free",
-        Admission::Turn(_) => "turn",
-        Admission::Wait(_) => "wait",
-        Admission::Refused(_) => "refused",
+        QuarantineAdmission::Free => "free",
+        QuarantineAdmission::Turn(_) => "turn",
+        QuarantineAdmission::Wait(_) => "wait",
+        QuarantineAdmission::Refused(_) => "refused",
     }
 }
 
@@ -111,7 +111,7 @@ proptest! {
                     let expected = own.admits(now);
                     let admission = suspects.admit(fingerprint, true, &limits(), now);
                     prop_assert_eq!(word(admission), expected);
-                    let turn = if let Admission::Turn(turn) = admission { Some(turn) } else { None };
+                    let turn = if let QuarantineAdmission::Turn(turn) = admission { Some(turn) } else { None };
                     own.turn = turn.map(|turn| (turn, now + limits().turn)).or(own.turn);
                     if expected == "free" || turn.is_some() {
                         flight.push_back(InFlight { fingerprint, sent: now, turn });
@@ -160,10 +160,10 @@ proptest! {
             match event {
                 Event::Passes(ms) => now = now + Duration::from_millis(ms),
                 Event::Send { .. } => match suspects.admit(fingerprint, true, &limits(), now) {
-                    Admission::Free => flight.push_back(InFlight { fingerprint, sent: now, turn: None }),
-                    Admission::Turn(turn) => flight.push_back(InFlight { fingerprint, sent: now, turn: Some(turn) }),
-                    Admission::Wait(until) => prop_assert!(until > now && until <= now + limits().turn),
-                    Admission::Refused(left) => {
+                    QuarantineAdmission::Free => flight.push_back(InFlight { fingerprint, sent: now, turn: None }),
+                    QuarantineAdmission::Turn(turn) => flight.push_back(InFlight { fingerprint, sent: now, turn: Some(turn) }),
+                    QuarantineAdmission::Wait(until) => prop_assert!(until > now && until <= now + limits().turn),
+                    QuarantineAdmission::Refused(left) => {
                         prop_assert!(left <= limits().duration);
                         let own = &losses[&fingerprint];
                         let follows = |later: &Loss| {
@@ -204,7 +204,7 @@ proptest! {
             suspects.lost(Loss { fingerprint, endpoint: at(endpoint), sent, at: now }, None, &limits());
         }
         for fingerprint in 1..5 {
-            prop_assert!(!matches!(suspects.admit(fingerprint, true, &limits(), now), Admission::Refused(_)));
+            prop_assert!(!matches!(suspects.admit(fingerprint, true, &limits(), now), QuarantineAdmission::Refused(_)));
         }
     }
 }

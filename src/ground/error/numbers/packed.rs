@@ -10,7 +10,7 @@ pub(super) struct Nanos(u64);
 
 /// A count; the largest number is none.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub(super) struct Count(u32);
+pub(super) struct PackedCount(u32);
 
 impl Nanos {
     pub(super) const NONE: Self = Self(u64::MAX);
@@ -24,7 +24,7 @@ impl Nanos {
     }
 }
 
-impl Count {
+impl PackedCount {
     pub(super) const NONE: Self = Self(u32::MAX);
 
     pub(super) fn of(count: u32) -> Self {

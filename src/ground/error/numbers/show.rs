@@ -31,7 +31,7 @@ impl fmt::Display for Numbers {
             (None, _) => {}
         }
         if let Some(trip) = self.trip() {
-            write(format_args!("{}", Calls(trip)))?;
+            write(format_args!("{}", TripCalls(trip)))?;
         }
         if let Some(time) = self.open_for() {
             write(format_args!("open for {time:.1?}"))?;
@@ -64,9 +64,9 @@ fn digits(left: Option<Duration>, expected: Option<Duration>) -> usize {
 }
 
 /// `9 failed and 1 slow of 10 calls`.
-struct Calls(Trip);
+struct TripCalls(Trip);
 
-impl fmt::Display for Calls {
+impl fmt::Display for TripCalls {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self(Trip { cause, calls, failures, slow, overdue, unanswered, is_unreachable: _ }) = *self;
         if cause == TripCause::ConsecutiveFailures {

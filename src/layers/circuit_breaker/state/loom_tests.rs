@@ -8,7 +8,7 @@ const SECOND: Duration = Duration::from_secs(1);
 
 /// One failure opens it, one successful probe closes it.
 fn breaker() -> Arc<Breaker> {
-    let policy = Policy {
+    let policy = BreakerPolicy {
         failure_rate: 1.0,
         slow_rate: None,
         bad_in_a_row: Some(1),

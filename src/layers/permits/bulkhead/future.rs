@@ -7,7 +7,7 @@ use tower::{BoxError, Service};
 
 use crate::ground::time;
 use crate::ground::verdict::{self, AtResponse, Classify};
-use crate::layers::permits::admitted::{AdmittedCall, Answer};
+use crate::layers::permits::admitted::{AdmittedAnswer, AdmittedCall};
 use crate::layers::permits::hold::Hold;
 
 /// A call that holds its permits until it is over.
@@ -37,7 +37,7 @@ where
 
     fn poll(self: Pin<&mut Self>, cx: &mut task::Context<'_>) -> Poll<Self::Output> {
         let this = self.project();
-        let Answer { response, verdict, hold, now } =
+        let AdmittedAnswer { response, verdict, hold, now } =
             ready!(this.call.poll(cx, |result| verdict::judge(this.classifier, result)))?;
         // If the call is over with this, the guard needs no second clock read.
         Poll::Ready(Ok(time::with_start(now, || this.classifier.hold(response, verdict, hold))))

@@ -7,7 +7,7 @@ use tower::{BoxError, Service};
 
 use crate::ground::time;
 use crate::ground::verdict::{self, AtResponse, Classify, Guard};
-use crate::layers::permits::admitted::{AdmittedCall, Answer};
+use crate::layers::permits::admitted::{AdmittedAnswer, AdmittedCall};
 
 /// A call that is served, waits in the queue, or is refused.
 #[pin_project]
@@ -36,7 +36,7 @@ where
     fn poll(self: Pin<&mut Self>, cx: &mut task::Context<'_>) -> Poll<Self::Output> {
         let this = self.project();
         // Release the permit now: the head has arrived, so the work is done, and a slow reader of the body must not hold the permit.
-        let Answer { response, verdict, hold, now } =
+        let AdmittedAnswer { response, verdict, hold, now } =
             ready!(this.call.poll(cx, |result| verdict::judge(this.classifier, result)))?;
         time::with_start(now, || hold.settle(verdict));
         Poll::Ready(Ok(response))

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use self::queue::{RateQueue, RateQueuePosition};
 pub(super) use self::waiter::RateWaiter;
-use super::applied::{Applied, RateLimitSettings};
+use super::applied::{AppliedRates, RateLimitSettings};
 use crate::algorithm::gcra::{Gcra, Rates};
 use crate::ground::error::{Numbers, Reason};
 use crate::ground::settings::Settings;
@@ -23,7 +23,7 @@ use crate::telemetry::{Instruments, Unreported};
 pub(super) struct Bucket {
     gcra: Gcra,
     /// The settings, shared by all buckets of the layer value.
-    applied: Arc<Settings<Applied>>,
+    applied: Arc<Settings<AppliedRates>>,
     queue: Mutex<RateQueue>,
     /// The length of the queue, so that a call that need not wait takes no lock.
     waiting: AtomicU32,
@@ -38,7 +38,7 @@ struct WaitLimits {
 }
 
 impl Bucket {
-    pub(super) fn new(applied: Arc<Settings<Applied>>, instruments: Instruments) -> Self {
+    pub(super) fn new(applied: Arc<Settings<AppliedRates>>, instruments: Instruments) -> Self {
         let gcra = Gcra::new(&applied.get().rates);
         Self { gcra, applied, queue: Mutex::default(), waiting: AtomicU32::new(0), instruments }
     }
@@ -149,7 +149,7 @@ mod loom_tests {
 
     fn bucket() -> Arc<Bucket> {
         let config = RateLimitConfig { permits: 1, per: Duration::from_millis(1), ..RateLimitConfig::default() };
-        let applied = Arc::new(Settings::new(Applied::first(&config)));
+        let applied = Arc::new(Settings::new(AppliedRates::first(&config)));
         let bucket = Bucket::new(applied, Instruments::new(super::super::KIND));
         assert!(bucket.take(&bucket.rates(), NOW).is_ok());
         Arc::new(bucket)
@@ -163,9 +163,9 @@ mod loom_tests {
             let (position, _) = lock(&bucket.queue).enter(Priority::Normal, 1).expect("room");
             let theirs = Arc::clone(&bucket);
             let thread = loom::thread::spawn(move || {
-                let next = |present: &Applied| {
+                let next = |present: &AppliedRates| {
                     theirs.take_over(&present.rates, NOW);
-                    Applied { rates: present.rates.then(Rate { interval: 1, burst: 1 }), ..*present }
+                    AppliedRates { rates: present.rates.then(Rate { interval: 1, burst: 1 }), ..*present }
                 };
                 theirs.applied.update(next, |_| theirs.take_over(&theirs.rates(), NOW));
                 theirs.wake_head();

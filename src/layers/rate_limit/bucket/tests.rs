@@ -14,7 +14,7 @@ fn config(permits: u32, per: Duration, burst: u32) -> RateLimitConfig {
 }
 
 fn bucket(config: &RateLimitConfig) -> Arc<Bucket> {
-    Arc::new(Bucket::new(Arc::new(Settings::new(Applied::first(config))), Instruments::new(super::super::KIND)))
+    Arc::new(Bucket::new(Arc::new(Settings::new(AppliedRates::first(config))), Instruments::new(super::super::KIND)))
 }
 
 /// Makes calls, `(at, how many)`, and returns when each one starts, in milliseconds of virtual time.
@@ -25,7 +25,8 @@ async fn starts(config: RateLimitConfig, calls: &[(u32, u32)]) -> Vec<u128> {
     for &(at, calls) in calls {
         sleep_until(start + at * MS).await;
         for _ in 0..calls {
-            let waiter = Bucket::admit(&bucket, time::now(), &Applied::first(&config)).expect("room and time enough");
+            let waiter =
+                Bucket::admit(&bucket, time::now(), &AppliedRates::first(&config)).expect("room and time enough");
             tasks.push(tokio::spawn(async move {
                 if let Some(waiter) = waiter {
                     wait(waiter).await;
@@ -80,15 +81,15 @@ async fn call_beyond_the_burst_is_refused_with_retry_after() {
     let config = RateLimitConfig { permits: 60, per: Duration::from_secs(60), ..Default::default() };
     let bucket = bucket(&config);
     for _ in 0..60 {
-        assert!(matches!(Bucket::admit(&bucket, time::now(), &Applied::first(&config)), Ok(None)));
+        assert!(matches!(Bucket::admit(&bucket, time::now(), &AppliedRates::first(&config)), Ok(None)));
     }
-    let refusal = Bucket::admit(&bucket, time::now(), &Applied::first(&config)).unwrap_err().into_rejected();
+    let refusal = Bucket::admit(&bucket, time::now(), &AppliedRates::first(&config)).unwrap_err().into_rejected();
     assert_eq!((refusal.reason(), refusal.retry_after()), (Reason::RateLimited, Some(Duration::from_secs(1))));
     assert_eq!(refusal.numbers().to_string(), "expected 1.0s, waiting 0, limit 60 per 60s");
     tokio::time::advance(Duration::from_millis(999)).await;
-    assert!(Bucket::admit(&bucket, time::now(), &Applied::first(&config)).is_err());
+    assert!(Bucket::admit(&bucket, time::now(), &AppliedRates::first(&config)).is_err());
     tokio::time::advance(MS).await;
-    assert!(matches!(Bucket::admit(&bucket, time::now(), &Applied::first(&config)), Ok(None)));
+    assert!(matches!(Bucket::admit(&bucket, time::now(), &AppliedRates::first(&config)), Ok(None)));
 }
 
 /// Sentinel: pacing 10 a second with a queue of 500 ms lets six of ten pass.
@@ -96,7 +97,8 @@ async fn call_beyond_the_burst_is_refused_with_retry_after() {
 async fn call_with_too_long_a_wait_is_refused_at_once() {
     let config = RateLimitConfig { max_wait: 500 * MS, ..config(10, 1000 * MS, 1) };
     let bucket = bucket(&config);
-    let admitted: Vec<_> = (0..10).map(|_| Bucket::admit(&bucket, time::now(), &Applied::first(&config))).collect();
+    let admitted: Vec<_> =
+        (0..10).map(|_| Bucket::admit(&bucket, time::now(), &AppliedRates::first(&config))).collect();
     assert_eq!(admitted.iter().filter(|result| result.is_ok()).count(), 6);
     assert_eq!(admitted[6].as_ref().unwrap_err().rejected().retry_after(), Some(600 * MS));
     assert_eq!(bucket.waiting(), 5);

@@ -10,7 +10,7 @@ use crate::ground::error::Reason;
 use crate::ground::scope;
 use crate::ground::sync::{Arc, foreign, lock};
 use crate::ground::time::{self, Instant};
-use crate::layers::rate_limit::applied::Applied;
+use crate::layers::rate_limit::applied::AppliedRates;
 use crate::telemetry::Unreported;
 
 /// A position in the queue of a bucket, released on drop.
@@ -110,7 +110,7 @@ impl Bucket {
     pub(in crate::layers::rate_limit) fn admit(
         bucket: &Arc<Self>,
         now: Instant,
-        applied: &Applied,
+        applied: &AppliedRates,
     ) -> Result<Option<RateWaiter>, Unreported> {
         let settings = applied.settings;
         let context = scope::current();

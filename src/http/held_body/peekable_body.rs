@@ -11,7 +11,7 @@ use tower::BoxError;
 /// See the [module](self).
 #[pin_project]
 #[derive(Debug)]
-pub(super) struct Ahead<B> {
+pub(super) struct PeekableBody<B> {
     #[pin]
     body: B,
     /// The next frame, if it is known.
@@ -21,7 +21,7 @@ pub(super) struct Ahead<B> {
 /// A frame, an error, or the end.
 type Next = Option<Result<Frame<Bytes>, BoxError>>;
 
-impl<B> Ahead<B> {
+impl<B> PeekableBody<B> {
     pub(super) fn new(body: B) -> Self {
         Self { body, next: None }
     }
@@ -32,7 +32,7 @@ impl<B> Ahead<B> {
     }
 }
 
-impl<B> Ahead<B>
+impl<B> PeekableBody<B>
 where
     B: Body<Data = Bytes>,
     B::Error: Into<BoxError>,
@@ -53,7 +53,7 @@ fn data_of(next: &Option<Next>) -> Option<&Bytes> {
     next.as_ref()?.as_ref()?.as_ref().ok()?.data_ref()
 }
 
-impl<B> Body for Ahead<B>
+impl<B> Body for PeekableBody<B>
 where
     B: Body<Data = Bytes>,
     B::Error: Into<BoxError>,
