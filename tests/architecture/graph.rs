@@ -69,7 +69,7 @@ const ORDER_WITHIN: [(&str, &[&[&str]]); 15] = [
     (
         "dashboard",
         &[
-            &["body", "host", "page", "reading"],
+            &["body", "config", "host", "page", "reading"],
             &["answer", "document", "history"],
             &["control", "sampler"],
             &["future"],
