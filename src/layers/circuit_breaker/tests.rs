@@ -1,7 +1,9 @@
 //! A breaker as the layer uses it, in virtual time.
 
 mod outage;
+mod random_steps;
 mod traffic;
+mod unanswered;
 mod vectors;
 
 use std::time::Duration;
@@ -165,102 +167,6 @@ fn stale_answers_do_not_move_the_slow_threshold() {
     assert_eq!(rig.snapshot().slow, 1, "the slow threshold is still about a second");
 }
 
-/// tower-resilience: 200 of 200 calls cut by an outer timeout, none recorded, and then 50 of 50 probes sent to the hanging dependency.
-#[test]
-fn abandoned_calls_open_a_hanging_dependency_with_few_probes() {
-    let mut rig = Rig::new(default());
-    rig.calls([S; 50]);
-    rig.wait(20 * SECOND);
-    let mut sent = 0;
-    for _ in 0..200 {
-        if let Some(pass) = rig.pass() {
-            rig.wait(50 * MS);
-            rig.give_up(pass, Ending::GivenUp, 50 * MS, 60 * SECOND);
-            sent += 1;
-        }
-    }
-    assert_eq!(rig.state(), Open);
-    assert_eq!(sent, 11, "ten of them, and half a second without an answer");
-    let mut probes = 0;
-    for _ in 0..3000 {
-        rig.wait(MS);
-        if let Some(pass) = rig.pass() {
-            rig.give_up(pass, Ending::GivenUp, 50 * MS, 60 * SECOND);
-            probes += 1;
-        }
-    }
-    assert!(probes <= 3 * 3, "{probes} probes in three seconds, which have three breaks");
-}
-
-/// A balancer that drops a hundred clients at once says nothing about a dependency that has just answered others.
-#[test]
-fn simultaneous_abandoned_calls_do_not_open() {
-    let mut rig = Rig::new(default());
-    rig.calls([S; 300]);
-    let crowd: Vec<_> = (0..100).filter_map(|_| rig.pass()).collect();
-    rig.wait(200 * MS);
-    rig.call(S);
-    for pass in crowd {
-        rig.give_up(pass, Ending::GivenUp, 200 * MS, 60 * SECOND);
-    }
-    assert_eq!(rig.state(), Closed);
-}
-
-/// A connection that closes takes its calls along, beside calls that are answered, or after a pause in which there were none.
-#[test]
-fn burst_of_unsent_calls_does_not_open() {
-    for (good, pause) in [(0, Duration::ZERO), (300, Duration::ZERO), (300, 3600 * SECOND)] {
-        for end in [Evidence::Unsent, Evidence::Unanswered] {
-            let mut rig = Rig::new(default());
-            (0..good).for_each(|_| _ = rig.call(S));
-            rig.wait(pause);
-            for _ in 0..100 {
-                assert_eq!(rig.call(end), Closed, "{end:?} after {good} and {pause:?}");
-            }
-            rig.call(F);
-            rig.wait(20 * MS);
-            assert_eq!(rig.call(S), Closed);
-        }
-    }
-}
-
-/// For a long time some calls are unsent, and others have too little time: no call is refused while some are answered.
-#[test]
-fn unsent_calls_beside_answers_do_not_open() {
-    for answer in [S, Evidence::Alive] {
-        let mut rig = Rig::new(default());
-        for n in 0..10_000 {
-            rig.wait(10 * MS);
-            let end = if n % 40 == 0 {
-                answer
-            } else if n % 2 == 0 {
-                Evidence::Unsent
-            } else {
-                Evidence::Unanswered
-            };
-            assert_eq!(rig.call(end), Closed, "the {n}th");
-        }
-        assert!(rig.snapshot().calls <= 25, "they are in no rate");
-    }
-}
-
-/// It refuses connections, or all callers time out before the hang is visible.
-#[test]
-fn silence_for_as_long_as_the_slow_threshold_opens() {
-    for (known, end) in
-        [(0, Evidence::Unsent), (0, Evidence::Unanswered), (50, Evidence::Unsent), (50, Evidence::Unanswered)]
-    {
-        let mut rig = Rig::new(default());
-        (0..known).for_each(|_| _ = rig.call(S));
-        let start = rig.now;
-        while rig.call(end) == Closed {
-            rig.wait(20 * MS);
-            assert!(rig.now.since(start) < 2 * SECOND, "{end:?}");
-        }
-        assert!(rig.now.since(start) >= SECOND / 2, "{:?}", rig.now.since(start));
-    }
-}
-
 #[test]
 fn explicit_refusals_reset_the_streak_and_count_in_no_rate() {
     let rig = Rig::new(CircuitBreakerConfig { consecutive_failures: Some(3), minimum_calls: 1000, ..default() });
@@ -307,42 +213,6 @@ fn refusals_take_no_lock() {
     }
 }
 
-/// Abandoned before a success usually arrives. (Later, they count only while no call at all is answered.)
-#[test]
-fn calls_abandoned_early_do_not_count() {
-    let mut rig = Rig::new(default());
-    rig.calls([Evidence::Good(20 * MS); 20]);
-    rig.wait(20 * SECOND);
-    for _ in 0..1000 {
-        let pass = rig.pass().expect("it stays closed");
-        rig.give_up(pass, Ending::GivenUp, 19 * MS, SECOND);
-        rig.wait(MS);
-    }
-    assert_eq!((rig.state(), rig.snapshot().calls), (Closed, 0));
-}
-
-/// A last retry, two milliseconds before its deadline: cut, but not because of the dependency.
-#[test]
-fn calls_with_too_little_time_do_not_count() {
-    let mut rig = Rig::new(default());
-    rig.calls([Evidence::Good(20 * MS); 20]);
-    rig.wait(20 * SECOND);
-    for ending in [Ending::GivenUp, Ending::Deadline] {
-        for _ in 0..100 {
-            let pass = rig.pass().expect("it stays closed");
-            rig.wait(2 * MS);
-            rig.give_up(pass, ending, 2 * MS, 2 * MS);
-        }
-        assert_eq!((rig.state(), rig.snapshot().calls), (Closed, 0));
-    }
-    for _ in 0..11 {
-        let pass = rig.pass().expect("it is closed");
-        rig.wait(50 * MS);
-        rig.give_up(pass, Ending::Deadline, 50 * MS, 50 * MS);
-    }
-    assert_eq!(rig.state(), Open, "with time for an answer they do, if there is none for the slow threshold");
-}
-
 #[test]
 fn observe_only_changes_state_and_refuses_nothing() {
     let mut rig = Rig::new(CircuitBreakerConfig { observe_only: true, ..default() });
@@ -352,101 +222,6 @@ fn observe_only_changes_state_and_refuses_nothing() {
     rig.wait(SECOND);
     rig.calls([S; 15]);
     assert_eq!(rig.state(), Closed);
-}
-
-#[test]
-fn waiting_in_our_queue_does_not_age() {
-    let mut rig = Rig::new(default());
-    rig.calls([S; 20]);
-    rig.wait(20 * SECOND);
-    let mut queued: Vec<_> = (0..30).filter_map(|_| rig.pass()).collect();
-    for pass in &mut queued {
-        rig.breaker.stop_aging(pass, rig.now);
-    }
-    for _ in 0..100 {
-        rig.wait(100 * MS);
-        rig.call(Evidence::Nothing);
-    }
-    assert_eq!((rig.state(), rig.snapshot().overdue), (Closed, 0));
-    for mut pass in queued {
-        rig.breaker.start_aging(&mut pass, || false, rig.now);
-        rig.breaker.start_aging(&mut pass, || false, rig.now);
-        assert_eq!(rig.snapshot().in_flight, 1);
-        rig.settle(pass, S);
-    }
-    assert_eq!(rig.snapshot().in_flight, 0);
-}
-
-#[derive(Clone, Debug)]
-enum Step {
-    Admit,
-    Settle(prop::sample::Index, Evidence),
-    Abandon(prop::sample::Index, u64),
-    Queue(prop::sample::Index, bool),
-    Advance(u64),
-    Mode(Mode),
-    Reset,
-}
-
-fn steps() -> impl Strategy<Value = Vec<Step>> {
-    let which = any::<prop::sample::Index>;
-    let end = prop_oneof![4 => Just(S), 4 => Just(F), 1 => Just(Evidence::TimedOut), 1 => Just(Evidence::Nothing)];
-    let mode = prop_oneof![Just(Mode::Enforcing), Just(Mode::Observing), Just(Mode::ForcedOpen), Just(Mode::Disabled)];
-    let step = prop_oneof![
-        30 => Just(Step::Admit),
-        20 => (which(), end).prop_map(|(which, end)| Step::Settle(which, end)),
-        5 => (which(), 0..2000u64).prop_map(|(which, waited)| Step::Abandon(which, waited)),
-        3 => (which(), any::<bool>()).prop_map(|(which, queues)| Step::Queue(which, queues)),
-        5 => (0..2000u64).prop_map(Step::Advance),
-        1 => mode.prop_map(Step::Mode),
-        1 => Just(Step::Reset),
-    ];
-    proptest::collection::vec(step, 1..400)
-}
-
-proptest! {
-    /// Whatever the order of events: when all calls are over, nothing is in flight, and the breaker recovers from every state.
-    #[test]
-    fn breaker_leaks_no_calls_and_always_recovers(steps in steps()) {
-        let mut rig = Rig::new(CircuitBreakerConfig { minimum_calls: 3, consecutive_failures: Some(5), ..default() });
-        let mut passes = Vec::new();
-        for step in steps {
-            match step {
-                Step::Admit => passes.extend(rig.pass()),
-                Step::Settle(which, end) if !passes.is_empty() => {
-                    let pass = passes.swap_remove(which.index(passes.len()));
-                    rig.breaker.settle(pass, end, rig.now);
-                }
-                Step::Abandon(which, waited) if !passes.is_empty() => {
-                    let pass = passes.swap_remove(which.index(passes.len()));
-                    rig.give_up(pass, Ending::GivenUp, Duration::from_millis(waited), 60 * SECOND);
-                }
-                Step::Queue(which, queues) if !passes.is_empty() => {
-                    let which = which.index(passes.len());
-                    if queues {
-                        rig.breaker.stop_aging(&mut passes[which], rig.now);
-                    } else {
-                        rig.breaker.start_aging(&mut passes[which], || false, rig.now);
-                    }
-                }
-                Step::Settle(..) | Step::Abandon(..) | Step::Queue(..) => {}
-                Step::Advance(millis) => rig.wait(Duration::from_millis(millis)),
-                Step::Mode(mode) => rig.breaker.set_mode(mode, rig.now),
-                Step::Reset => rig.breaker.reset(rig.now),
-            }
-            prop_assert!(rig.snapshot().in_flight <= passes.len() as u64);
-        }
-        for pass in passes {
-            rig.breaker.settle(pass, Evidence::Nothing, rig.now);
-        }
-        prop_assert_eq!(rig.snapshot().in_flight, 0);
-        rig.breaker.set_mode(Mode::Enforcing, rig.now);
-        rig.wait(31 * SECOND);
-        for _ in 0..15 {
-            rig.call(S);
-        }
-        prop_assert_eq!(rig.state(), Closed);
-    }
 }
 
 /// A wait for the breaker looks at what calls may do. A step that leaves it as it was wakes nobody.
