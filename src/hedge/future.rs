@@ -1,3 +1,6 @@
+mod after_attempt;
+mod timers;
+
 use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
@@ -8,17 +11,12 @@ use tower::{BoxError, Service};
 
 use super::flight::{AttemptFlight, FlightNews};
 use super::flights::Flights;
-use super::hedged_call::{HedgedCall, numbered, stop_of};
-use crate::algorithm::hedge::AfterAttempt;
-use crate::ground::error::rejection;
+use super::hedged_call::{HedgedCall, numbered};
 use crate::ground::scope;
 use crate::ground::time;
 use crate::ground::verdict::{Classify, Verdict};
-use crate::layers::call::bound::poll_deadline;
-use crate::layers::call::inner::reject;
 use crate::layers::retry::Kept;
 use crate::layers::retry::report::Stop;
-use crate::telemetry;
 
 /// A call that is hedged when it is slow.
 #[pin_project(PinnedDrop)]
@@ -141,167 +139,6 @@ where
             }
         }
         None
-    }
-
-    /// What follows the end of an attempt: the answer of the call, or the next attempt.
-    fn after_attempt(
-        mut self: Pin<&mut Self>,
-        index: usize,
-        verdict: Verdict,
-        result: Result<C::Settled, BoxError>,
-    ) -> Option<Result<C::Settled, BoxError>> {
-        let this = self.as_mut().project();
-        let call = this.call;
-        let is_ours = result.as_ref().is_err_and(|error| rejection(error).is_some());
-        let now = time::now();
-        let took = this.flights.iter().nth(index).map(|flight| flight.took(now)).unwrap_or_default();
-        let theirs = (!is_ours).then_some(result.as_ref());
-        let after = call.end_attempt(this.classifier, verdict, theirs, took);
-        let stop = match after {
-            AfterAttempt::Decided => {
-                if index > 0 && verdict != Verdict::Failed {
-                    call.policy.instruments.tally().hedges_won.add();
-                }
-                if verdict == Verdict::Success {
-                    call.learn(&this.flights, index, now);
-                }
-                let stop = if verdict == Verdict::Success { Stop::Succeeded } else { Stop::Verdict };
-                return Some(self.answer(stop, verdict, result));
-            }
-            AfterAttempt::Wait => {
-                self.keep(index, result, is_ours);
-                return None;
-            }
-            AfterAttempt::Start => match call.begin(None, Some(verdict), time::now()) {
-                Ok(flight) => {
-                    this.flights.push(flight);
-                    self.keep(index, result, is_ours);
-                    return None;
-                }
-                Err(stop) if call.hedging.in_flight() > 0 => {
-                    if let Some(why) = stop.not_retried() {
-                        telemetry::not_hedged(&call.policy.instruments, why);
-                    }
-                    self.keep(index, result, is_ours);
-                    return None;
-                }
-                Err(stop) => stop,
-            },
-            AfterAttempt::Pause if call.pay_for_pause(verdict) => {
-                self.keep(index, result, is_ours);
-                return None;
-            }
-            AfterAttempt::Pause => {
-                call.hedging.skip();
-                Stop::Budget
-            }
-            AfterAttempt::Exhausted(why) => stop_of(why),
-        };
-        if !is_ours {
-            return Some(self.answer(stop, verdict, result));
-        }
-        // The last attempt was cut or refused by a layer of this crate: an earlier failure says more.
-        self.as_mut().keep(index, result, true);
-        self.fail(stop, verdict)
-    }
-
-    /// Keeps the failure of an attempt while the call goes on.
-    fn keep(self: Pin<&mut Self>, index: usize, result: Result<C::Settled, BoxError>, is_ours: bool) {
-        let this = self.project();
-        match result {
-            Err(error) if is_ours => this.call.keep_refusal(error),
-            Err(error) => this.call.keep_failure(Err(error)),
-            Ok(response) => {
-                if let Some(flight) = this.flights.get(index) {
-                    flight.detach(this.classifier, response);
-                }
-            }
-        }
-    }
-
-    /// All attempts have failed: returns the last failure, once what is left of it is read.
-    fn fail(mut self: Pin<&mut Self>, stop: Stop, last: Verdict) -> Option<Result<C::Settled, BoxError>> {
-        let this = self.as_mut().project();
-        if !this.call.has_failure() && this.flights.iter().any(AttemptFlight::is_detaching) {
-            *this.progress = Progress::Failed(stop, last);
-            return None;
-        }
-        let failure = this.call.take_failure()?;
-        Some(self.answer(stop, last, failure))
-    }
-
-    fn answer(
-        mut self: Pin<&mut Self>,
-        stop: Stop,
-        verdict: Verdict,
-        result: Result<C::Settled, BoxError>,
-    ) -> Result<C::Settled, BoxError> {
-        self.as_mut().end(stop, verdict);
-        self.call.report_exhaustion(stop, verdict);
-        result
-    }
-
-    /// Starts the attempt that is due. Returns the answer of the call if it cannot start, and no other is in flight.
-    fn begin_due(mut self: Pin<&mut Self>) -> Option<Result<C::Settled, BoxError>> {
-        let mut this = self.as_mut().project();
-        match this.call.begin_due() {
-            Ok(Some(flight)) => {
-                this.flights.as_mut().push(flight);
-                None
-            }
-            Ok(None) => None,
-            Err(stop) => {
-                let last = this.call.last;
-                self.fail(stop, last)
-            }
-        }
-    }
-
-    /// Waits for the next attempt and for the end of the call. Ready without an answer if the attempts are to be polled again.
-    fn poll_timers(mut self: Pin<&mut Self>, cx: &mut task::Context<'_>) -> Poll<Option<Result<C::Settled, BoxError>>> {
-        let this = self.as_mut().project();
-        let call = this.call;
-        if let Progress::Failed(stop, last) = *this.progress {
-            if let Some(answer) = self.as_mut().fail(stop, last) {
-                return Poll::Ready(Some(answer));
-            }
-        } else {
-            let newest = this.flights.newest();
-            if newest.is_in_flight() && newest.is_sent() && call.scheduled < newest.number() {
-                call.schedule(newest.number());
-            }
-            // One timer serves both: a hedge that is due at the deadline or later is never made.
-            if let Some(due) = call.hedging.due().filter(|due| *due < call.deadline.at()) {
-                if call.poll_timer(due, cx).is_pending() {
-                    this.flights.mark_local_wait();
-                    return Poll::Pending;
-                }
-                match call.poll_due(this.flights.newest(), cx) {
-                    Poll::Ready(true) => return Poll::Ready(self.begin_due()),
-                    Poll::Ready(false) => return Poll::Ready(None),
-                    // Until then only the deadline needs a timer.
-                    Poll::Pending => {}
-                }
-            }
-        }
-        let this = self.as_mut().project();
-        let call = this.call;
-        let has_failure = call.has_failure() || this.flights.iter().any(AttemptFlight::is_detaching);
-        let why = {
-            // While there is a failure to return, this layer enforces the deadline itself: the outer layer that enforces it does
-            // not know of the failure, and would return its own error instead.
-            let _entered = has_failure.then(|| scope::enter(scope::current().with_enforced(false)));
-            poll_deadline(&call.deadline, &mut call.timer, cx)
-        };
-        let Poll::Ready(why) = why else {
-            this.flights.mark_local_wait();
-            return Poll::Pending;
-        };
-        let refusal = telemetry::refuse(call.policy.instruments.layer_id(), why);
-        let verdict = refusal.rejected().verdict();
-        let refused = Err(reject(refusal));
-        let result = if call.has_failure() { call.take_failure().unwrap_or(refused) } else { refused };
-        Poll::Ready(Some(self.answer(Stop::Deadline, verdict, result)))
     }
 }
 

@@ -1,11 +1,10 @@
 //! The attempts of one call: what another one needs, what is kept of those that failed, and how the call ends.
 
-use std::task::{self, Poll, ready};
+mod next_attempt;
 
-use tower::{BoxError, Service};
+use tower::BoxError;
 
 use super::call_settings::HedgeCallSettings;
-use super::flight::{AttemptFlight, FlightParts};
 use super::policy::HedgePolicy;
 use crate::admission::timer::{self, Timer};
 use crate::algorithm::hedge::{AfterAttempt, AttemptLimits, Hedging, NoAttempt};
@@ -15,8 +14,6 @@ use crate::ground::sync::Arc;
 use crate::ground::time::{self, Instant};
 use crate::ground::verdict::{Classify, Verdict};
 use crate::layers::call::attempted_endpoints::NotedEndpoints;
-use crate::layers::call::inner::Taken;
-use crate::layers::call::upload_waits;
 use crate::layers::core::observed;
 use crate::layers::retry::Kept;
 use crate::layers::retry::budget::Withdrawal;
@@ -238,120 +235,5 @@ impl<S, K: Kept, T> HedgedCall<S, K, T> {
         let repeatable = |verdict| source.as_ref().is_some_and(|source| source.kept.repeatable(verdict));
         let pause = || theirs.and_then(|failed| classifier.retry_after(failed));
         hedging.end(verdict, &limits, pause, repeatable)
-    }
-
-    /// Pays for the attempt that follows a pause, before the pause, so that a call without a token ends at once.
-    pub(super) fn pay_for_pause(&mut self, cause: Verdict) -> bool {
-        let Some(withdrawal) = self.policy.budget.withdraw(time::now()) else { return false };
-        let earlier = self.earlier();
-        (earlier.paid, earlier.cause) = (Some(withdrawal), Some(cause));
-        // Nothing of the attempt that failed may go on during the pause.
-        if let Some(source) = &mut self.source {
-            source.kept.give_up();
-        }
-        true
-    }
-
-    /// Waits until the attempt is due.
-    pub(super) fn poll_timer(&mut self, due: Instant, cx: &mut task::Context<'_>) -> Poll<()> {
-        if self.overdue == Some(due) { Poll::Ready(()) } else { self.timer.poll_until(cx, due) }
-    }
-
-    /// Whether the attempt that is due starts now; if not, it is due later. Pending while others have to go on first, which wakes
-    /// the task: the upload of the first one, or the wait of the newest one in a queue of this crate.
-    pub(super) fn poll_due<C>(&mut self, newest: &AttemptFlight<S, K, C>, cx: &mut task::Context<'_>) -> Poll<bool>
-    where
-        S: Service<K::Attempt>,
-        C: Classify<S::Response, Settled = T>,
-    {
-        if self.hedging.in_flight() == 0 {
-            return Poll::Ready(true);
-        }
-        self.overdue = self.hedging.due();
-        if let Some(source) = &mut self.source {
-            ready!(source.kept.poll_beside(cx));
-        }
-        let now = time::now();
-        let left = self.hedging.left(newest.took(now));
-        if left.is_zero() || !newest.is_in_flight() {
-            return Poll::Ready(true);
-        }
-        if newest.waits_locally() {
-            return Poll::Pending;
-        }
-        self.hedging.postpone(now + left.max(timer::GRAIN));
-        Poll::Ready(false)
-    }
-
-    /// Starts the attempt that is due. `Ok(None)`: not now, and the call goes on.
-    pub(super) fn begin_due<C>(&mut self) -> Result<Option<AttemptFlight<S, K, C>>, Stop>
-    where
-        S: Service<K::Attempt> + Clone,
-        C: Classify<S::Response, Settled = T>,
-    {
-        let now = time::now();
-        let is_alone = self.hedging.in_flight() == 0;
-        if !self.hedging.has_time(&self.limits(now, std::time::Duration::ZERO)) {
-            return self.not_begun(Stop::Deadline);
-        }
-        if !is_alone && !self.may_send_twice() {
-            self.hedging.skip();
-            return self.not_begun(Stop::NotRepeatable);
-        }
-        let paid = self.earlier.as_mut().map(|earlier| (earlier.paid.take(), earlier.cause.take()));
-        let (paid, cause) = paid.unwrap_or_default();
-        match self.begin(paid, cause, now) {
-            Ok(flight) => Ok(Some(flight)),
-            Err(stop) => {
-                self.hedging.skip();
-                self.not_begun(stop)
-            }
-        }
-    }
-
-    /// No attempt starts: the call is over if no other one is in flight.
-    fn not_begun<F>(&mut self, stop: Stop) -> Result<Option<F>, Stop> {
-        if self.hedging.in_flight() == 0 {
-            return Err(stop);
-        }
-        if let Some(why) = stop.not_retried() {
-            self.count_refused(why);
-        }
-        Ok(None)
-    }
-
-    /// Starts the next attempt. The cause is the verdict on an attempt that failed, if it does not start because others are slow.
-    pub(super) fn begin<C>(
-        &mut self,
-        paid: Option<Withdrawal>,
-        cause: Option<Verdict>,
-        now: Instant,
-    ) -> Result<AttemptFlight<S, K, C>, Stop>
-    where
-        S: Service<K::Attempt> + Clone,
-        C: Classify<S::Response, Settled = T>,
-    {
-        let withdrawal = match paid {
-            Some(withdrawal) => withdrawal,
-            None => self.policy.budget.withdraw(now).ok_or(Stop::Budget)?,
-        };
-        let number = self.hedging.started().saturating_add(1);
-        let _entered = scope::enter(numbered(self.inherited, &self.settings, number));
-        let source = self.source.as_mut().ok_or(Stop::NotRepeatable)?;
-        let is_alone = self.hedging.in_flight() == 0;
-        let request = if is_alone { source.kept.next() } else { source.kept.next_beside() };
-        let request = request.ok_or(Stop::NotRepeatable)?;
-        let upload_waits = source.kept.sending();
-        let service = Taken::not_ready(source.service.clone(), self.policy.readiness_limit.clone());
-        self.hedging.start();
-        self.endpoints.avoid_last();
-        if !self.hedging.may_start() {
-            self.source = None;
-        }
-        telemetry::hedged(&self.policy.instruments, cause);
-        observed::request_publication();
-        let _sending = upload_waits::enter(upload_waits.as_ref());
-        let call = service.call(request);
-        Ok(AttemptFlight::new(call, FlightParts::new(number, now, upload_waits).paid_by(withdrawal)))
     }
 }
