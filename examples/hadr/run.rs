@@ -15,7 +15,7 @@ use crate::predictor;
 use crate::progress::Progress;
 use crate::ramp;
 use crate::record::Record;
-use crate::report::{self, Report};
+use crate::report;
 use crate::router;
 use crate::topology::{Pace, Topology};
 
@@ -78,7 +78,7 @@ fn begin(mut arguments: Arguments) -> Result<Vec<String>, Error> {
 async fn all(arguments: &Arguments) -> Result<Vec<String>, Error> {
     let pace = if arguments.quick { Pace::quick() } else { Pace::full() };
     // Checked before the runs, so that they are not wasted on a report that cannot be written.
-    let report = Report::create(&arguments.out)?;
+    let files = report::create(&arguments.out)?;
     let topologies = if arguments.only.is_some() { &[][..] } else { &Topology::ALL };
     let planned = planned(arguments.only);
     let ramps_take = topologies.iter().map(|topology| ramp::length(pace, *topology)).max().unwrap_or_default();
@@ -98,9 +98,9 @@ async fn all(arguments: &Arguments) -> Result<Vec<String>, Error> {
 
     let faults = runs.into_iter().map(|run| (Record::of(&run, pace), run)).map(|(record, run)| (run, record)).collect();
     let results = Results { pace, ramps, faults };
-    report.write(&results)?;
+    report::write(&files, &results)?;
     println!("{}", report::tables(&results));
-    println!("The curves: {}", report.page().display());
+    println!("The curves: {}", files.page().display());
     let broken = results.broken();
     for sentence in &broken {
         eprintln!("does not hold: {sentence}");

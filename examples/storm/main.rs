@@ -42,7 +42,6 @@ use clap::Parser;
 
 use acts::{Act, Runs, Scripts};
 use progress::Progress;
-use report::Report;
 use run::Contestant;
 
 pub(crate) type Error = Box<dyn std::error::Error + Send + Sync>;
@@ -91,7 +90,7 @@ fn storm(arguments: &Arguments) -> Result<Vec<String>, Error> {
     let contestants = arguments.only.map_or(Contestant::ALL.to_vec(), |contestant| vec![contestant]);
     let acts = arguments.act.map_or(Act::ALL.to_vec(), |act| vec![act]);
     // Checked before the run, so that a run is not wasted on a report that cannot be written.
-    let report = Report::create(&arguments.out)?;
+    let files = report::create(&arguments.out)?;
     let once: Duration = acts.iter().map(|act| scripts.length(*act)).sum();
     let progress = Progress::new(once * contestants.len() as u32)?;
     let mut runs = Runs::default();
@@ -101,13 +100,13 @@ fn storm(arguments: &Arguments) -> Result<Vec<String>, Error> {
         }
     }
     progress.finish();
-    report.write(&scripts, &runs)?;
+    report::write(&files, &scripts, &runs)?;
 
     println!("{}", report::tables(&scripts, &runs));
     println!(
         "At most {} descriptors were open at once. The curves: {}",
         progress.most_descriptors(),
-        report.page().display()
+        files.page().display()
     );
     let broken = scripts.broken_promises(&runs);
     for sentence in &broken {

@@ -2,6 +2,8 @@
 
 mod chart;
 mod curves;
+mod files;
+mod html;
 mod leak;
 mod overload;
 mod page;
@@ -9,41 +11,20 @@ mod sheet;
 mod table;
 mod theme;
 
-use std::fs::{self, OpenOptions};
-use std::path::{Path, PathBuf};
+use std::path::Path;
+
+use files::ReportFiles;
 
 use crate::Error;
 use crate::acts::{Runs, Scripts};
 
-/// The files of the report.
-#[derive(Debug)]
-pub(crate) struct Report {
-    page: PathBuf,
-    picture: PathBuf,
+/// Checks that the report can be written into `directory`, which is created if it does not exist.
+pub(crate) fn create(directory: &Path) -> Result<ReportFiles, Error> {
+    ReportFiles::create(directory, "storm.svg")
 }
 
-impl Report {
-    /// Checks that the report can be written into `directory`, which is created if it does not exist.
-    pub(crate) fn create(directory: &Path) -> Result<Self, Error> {
-        fs::create_dir_all(directory).map_err(|cause| unwritable("create", directory, &cause))?;
-        let report = Self { page: directory.join("report.html"), picture: directory.join("storm.svg") };
-        for file in [&report.page, &report.picture] {
-            let opened = OpenOptions::new().write(true).create(true).truncate(false).open(file);
-            opened.map_err(|cause| unwritable("write", file, &cause))?;
-        }
-        Ok(report)
-    }
-
-    pub(crate) fn write(&self, scripts: &Scripts, runs: &Runs) -> Result<(), Error> {
-        let picture = picture(scripts, runs)?;
-        fs::write(&self.page, page::page(scripts, runs)?).map_err(|cause| unwritable("write", &self.page, &cause))?;
-        fs::write(&self.picture, picture).map_err(|cause| unwritable("write", &self.picture, &cause))?;
-        Ok(())
-    }
-
-    pub(crate) fn page(&self) -> &Path {
-        &self.page
-    }
+pub(crate) fn write(files: &ReportFiles, scripts: &Scripts, runs: &Runs) -> Result<(), Error> {
+    files.write(&page::page(scripts, runs)?, Some(&picture(scripts, runs)?))
 }
 
 /// The picture of all acts that were run: the storm, and below it the leak beside the overload.
@@ -78,8 +59,4 @@ pub(crate) fn tables(scripts: &Scripts, runs: &Runs) -> String {
         tables += &format!("The overload\n{}\n\n", overload::sheet(&scripts.overload, &runs.overload).text());
     }
     tables
-}
-
-fn unwritable(verb: &str, path: &Path, cause: &std::io::Error) -> Error {
-    format!("cannot {verb} {}: {cause}; choose another directory for the report with --out", path.display()).into()
 }
