@@ -238,7 +238,7 @@ impl Machine {
         moment: &Moment<'_>,
     ) -> Option<Transition> {
         let from = self.state();
-        let Some(outage) = self.outage.as_mut().filter(|outage| outage.is_unreachable()) else { return None };
+        let outage = self.outage.as_mut().filter(|outage| outage.is_unreachable())?;
         if call.generation != self.generation {
             return None;
         }
