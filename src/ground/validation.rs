@@ -102,6 +102,16 @@ impl Validation {
         self.check(duration <= LONGEST, field, format_args!("invalid value: {duration:?}, must be at most ten years"));
     }
 
+    /// A duration of at least `shortest`, and at most ten years.
+    pub(crate) fn at_least(&mut self, field: &str, duration: Duration, shortest: Duration) {
+        self.check(
+            duration >= shortest,
+            field,
+            format_args!("invalid value: {duration:?}, must be at least {shortest:?}"),
+        );
+        self.bounded(field, duration);
+    }
+
     /// A count that must be at least one.
     pub fn at_least_one(&mut self, field: &str, count: u64) {
         self.check(count >= 1, field, "must be at least 1");

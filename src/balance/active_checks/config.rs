@@ -34,12 +34,7 @@ impl Default for CheckConfig {
 
 impl Validate for CheckConfig {
     fn check(&self, validation: &mut Validation) {
-        validation.check(
-            self.interval >= SHORTEST,
-            "interval",
-            format_args!("invalid value: {:?}, must be at least {SHORTEST:?}", self.interval),
-        );
-        validation.bounded("interval", self.interval);
+        validation.at_least("interval", self.interval, SHORTEST);
         validation.ratio("jitter", self.jitter);
         validation.positive("timeout", self.timeout);
     }

@@ -49,12 +49,7 @@ impl Default for DnsConfig {
 
 impl Validate for DnsConfig {
     fn check(&self, validation: &mut Validation) {
-        validation.check(
-            self.interval >= SHORTEST,
-            "interval",
-            format_args!("invalid value: {:?}, must be at least {SHORTEST:?}", self.interval),
-        );
-        validation.bounded("interval", self.interval);
+        validation.at_least("interval", self.interval, SHORTEST);
         validation.ratio("jitter", self.jitter);
         validation.positive("timeout", self.timeout);
     }

@@ -149,14 +149,7 @@ impl Default for CircuitBreakerConfig {
 impl Validate for CircuitBreakerConfig {
     fn check(&self, validation: &mut Validation) {
         match self.window {
-            Window::Time(length) => {
-                validation.check(
-                    length >= SHORTEST,
-                    "window",
-                    format_args!("invalid value: {length:?}, must be at least {SHORTEST:?}"),
-                );
-                validation.bounded("window", length);
-            }
+            Window::Time(length) => validation.at_least("window", length, SHORTEST),
             Window::Calls(calls) => {
                 let possible = (1..=MAX_CALLS as u32).contains(&calls);
                 validation.check(
