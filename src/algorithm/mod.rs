@@ -10,7 +10,6 @@ pub(crate) mod evidence;
 pub(crate) mod fallback;
 pub(crate) mod gcra;
 pub(crate) mod hedge;
-#[cfg_attr(not(test), expect(dead_code, reason = "no gate holds a learning limit yet"))]
 pub(crate) mod limit;
 pub(crate) mod quarantine;
 pub(crate) mod queue;

@@ -16,6 +16,13 @@ use crate::algorithm::estimate::ServiceTime;
 use crate::ground::error::{Numbers, Reason};
 use crate::ground::time::Instant;
 
+/// The share of its spare time that a call may wait in a standing queue.
+///
+/// A queue that has not been empty for as long as a call may take is no burst: it moves as fast as calls come, and a longer one only
+/// makes all of them later. In simulations of overload, calls that may wait longer bring hardly more goodput, and latencies near the
+/// deadline.
+const STANDING_SHARE: f64 = 0.15;
+
 /// The inputs of the decision, when no permit is free.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Wait {
@@ -25,6 +32,8 @@ pub(crate) struct Wait {
     pub(crate) max_wait: Duration,
     /// The predicted time until the call gets a permit.
     pub(crate) predicted: Duration,
+    /// How long calls have been waiting without a pause.
+    pub(crate) standing_for: Duration,
     pub(crate) service: ServiceTime,
 }
 
@@ -58,6 +67,11 @@ pub(crate) fn predict(ahead: u64, own: u32, limit: u32, mean: Duration) -> Durat
 }
 
 impl Wait {
+    /// A wait of which nothing else is known.
+    pub(crate) fn new(now: Instant, max_wait: Duration, service: ServiceTime) -> Self {
+        Self { now, deadline: None, max_wait, predicted: Duration::ZERO, standing_for: Duration::ZERO, service }
+    }
+
     /// Adds the retry-after and the numbers of the decision to a refusal.
     pub(crate) fn explain(&self, refusal: Refusal) -> Refusal {
         let expected = self.predicted.saturating_add(self.service.cautious);
@@ -81,6 +95,11 @@ impl Wait {
         };
         if deadline.since(self.now) < self.predicted.saturating_add(self.service.cautious) {
             return refuse(Reason::NotInTime);
+        }
+        let left = deadline.since(self.now);
+        let spare = left.saturating_sub(self.service.mean);
+        if self.standing_for > left && self.predicted > spare.mul_f64(STANDING_SHARE) {
+            return refuse(Reason::QueueFull);
         }
         let last_start = Until { at: deadline.minus(self.service.median), reason: Reason::NotInTime };
         Ok(if last_start.at < max_wait_end.at { last_start } else { max_wait_end })
@@ -113,6 +132,7 @@ mod tests {
             deadline: deadline.map(|deadline| NOW + deadline * MS),
             max_wait: 100 * MS,
             predicted: predicted * MS,
+            standing_for: Duration::ZERO,
             service: service(5, 10, 20),
         }
     }

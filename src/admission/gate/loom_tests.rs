@@ -117,7 +117,7 @@ fn loom_raised_limit_is_seen_by_waiters() {
         let gate = Arc::new(Gate::new(1, Order::Fifo));
         let held = Gate::try_acquire(&gate, 1);
         let theirs = Arc::clone(&gate);
-        let thread = loom::thread::spawn(move || theirs.set_limit(2));
+        let thread = loom::thread::spawn(move || theirs.configure(Law::Fixed, 2));
         let admitted = enter(&gate, 1);
         thread.join().expect("no panic");
         assert!(finish(admitted).is_some());

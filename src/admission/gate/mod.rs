@@ -14,11 +14,13 @@
 //!   bounded ([`Gate::MAX_AWAY`]).
 //! - The gate times its *permits*, from the grant to the release: this is the time that waiting calls wait for. Only successful calls
 //!   count as full samples. A call that was cut or abandoned held its permit "at least that long".
+//! - The limit is fixed or [learned](crate::algorithm::limit) from the calls that hold permits.
 //! - The limit may change at any time: a lower limit revokes no permit, and is reached as permits are released. A call that weighs
 //!   more than the limit runs alone.
 //! - A call of weight zero passes, and is not counted.
 
 mod away;
+mod learning;
 mod permit;
 mod permit_request;
 mod state;
@@ -46,7 +48,7 @@ use crate::algorithm::queue::{Refusal, Until, Wait};
 use crate::ground::error::Reason;
 use crate::ground::sync::atomic::Ordering;
 use crate::ground::sync::{Arc, lock};
-use crate::ground::time::Instant;
+use crate::ground::time::{self, Instant};
 use crate::telemetry::{Instruments, Unreported};
 
 /// The answer of a gate to an admitted call.
@@ -83,14 +85,14 @@ impl Gate {
             }
         }
         if let Some(weight) = gate.try_take(wanted.weight) {
-            return Ok(Admitted::Now(Permit { gate, weight }));
+            return Ok(Admitted::Now(Permit::new(gate, weight)));
         }
         let service = ServiceTime::default();
-        let mut wait = Wait { now, deadline: wanted.deadline, max_wait, predicted: Duration::ZERO, service };
-        let waiter = Self::enqueue(&gate, wanted, max_waiting, |ahead| {
+        let mut wait = Wait { deadline: wanted.deadline, ..Wait::new(now, max_wait, service) };
+        let waiter = Self::enqueue(&gate, wanted, max_waiting, now, |ahead| {
             let service = gate.service.read(now);
             let predicted = gate.predict(ahead.weight, wanted.weight, service);
-            wait = Wait { predicted, service, ..wait };
+            wait = Wait { predicted, service, standing_for: ahead.standing_for(now), ..wait };
             wait.decide()
         });
         let waiter = waiter.map_err(|refusal| gate.numbered(wait.explain(refusal)))?;
@@ -103,18 +105,19 @@ impl Gate {
             return Ok(Admitted::Now(permit));
         }
         let until = Until { at: wanted.deadline.unwrap_or(Instant::MAX), reason: Reason::NotInTime };
-        Self::enqueue(gate, PermitRequest { returning: true, ..wanted }, u32::MAX, |_| Ok(until)).map(Admitted::Later)
+        let wanted = PermitRequest { returning: true, ..wanted };
+        Self::enqueue(gate, wanted, u32::MAX, time::now(), |_| Ok(until)).map(Admitted::Later)
     }
 
     /// Takes permits in any case, over the limit if necessary. The queue is served again when they are released.
     pub(crate) fn acquire_over_limit(gate: &Arc<Self>, weight: u32) -> Permit {
         gate.word.fetch_add(u64::from(weight) * Word::ONE_IN_USE, Ordering::AcqRel);
-        Permit { gate: Arc::clone(gate), weight }
+        Permit::returned(Arc::clone(gate), weight)
     }
 
     /// Takes permits, if there are enough and no call waits for them.
     pub(crate) fn try_acquire(gate: &Arc<Self>, weight: u32) -> Option<Permit> {
-        gate.try_take(weight).map(|weight| Permit { gate: Arc::clone(gate), weight })
+        gate.try_take(weight).map(|weight| Permit::returned(Arc::clone(gate), weight))
     }
 
     /// Queues a call, if there is room and `decide`, which sees what is ahead, agrees. `decide` runs under the lock.
@@ -122,11 +125,12 @@ impl Gate {
         gate: &Arc<Self>,
         wanted: PermitRequest,
         max_waiting: u32,
+        now: Instant,
         decide: impl FnOnce(Ahead) -> Result<Until, Refusal>,
     ) -> Result<Waiter, Refusal> {
         let mut queue = lock(&gate.queue);
         let until = decide(queue.ahead(&wanted))?;
-        let (position, last) = queue.enter(wanted, wanted.weight.min(gate.limit()), max_waiting)?;
+        let (position, last) = queue.enter(wanted, wanted.weight.min(gate.limit()), max_waiting, now)?;
         if last.is_none() {
             gate.word.fetch_add(1, Ordering::AcqRel);
         }

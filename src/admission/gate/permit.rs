@@ -1,4 +1,5 @@
 use super::state::Gate;
+use crate::algorithm::limit::Ticket;
 use crate::ground::sync::Arc;
 
 /// As many permits as a call weighs, released on drop.
@@ -6,9 +7,26 @@ use crate::ground::sync::Arc;
 pub(crate) struct Permit {
     pub(super) gate: Arc<Gate>,
     pub(super) weight: u32,
+    /// For a limit that is learned. `None` also if the call held a permit before: the time of the whole call is unknown.
+    ticket: Option<Ticket>,
 }
 
 impl Permit {
+    #[inline]
+    pub(super) fn new(gate: Arc<Gate>, weight: u32) -> Self {
+        let ticket = gate.begin();
+        Self { gate, weight, ticket }
+    }
+
+    /// For a call that held a permit before, or will not use it.
+    pub(super) fn returned(gate: Arc<Gate>, weight: u32) -> Self {
+        Self { gate, weight, ticket: None }
+    }
+
+    pub(crate) fn ticket(&self) -> Option<Ticket> {
+        self.ticket
+    }
+
     pub(crate) fn gate(&self) -> &Arc<Gate> {
         &self.gate
     }

@@ -3,13 +3,15 @@
 use std::task::Waker;
 use std::time::Duration;
 
+use super::learning::Learning;
 use super::wait_queue::{GateQueue, Order};
 use crate::algorithm::estimate::{Estimate, ServiceTime, Took};
+use crate::algorithm::limit::{Law, Ticket};
 use crate::algorithm::queue::{self, Refusal};
 use crate::ground::error::{Numbers, Reason};
 #[cfg(test)]
 use crate::ground::layer_id::LayerKind;
-use crate::ground::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use crate::ground::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use crate::ground::sync::{Mutex, foreign, lock};
 use crate::ground::time::{self, Instant};
 use crate::ground::verdict::Verdict;
@@ -20,7 +22,10 @@ use crate::telemetry::Instruments;
 pub(crate) struct Gate {
     /// See [`Word`].
     pub(super) word: AtomicU64,
-    limit: AtomicU32,
+    pub(super) limit: AtomicU32,
+    /// Whether the limit is learned.
+    pub(super) learns: AtomicBool,
+    pub(super) learning: Mutex<Learning>,
     pub(super) service: Estimate,
     /// How many calls had too little time while a permit was free.
     short_deadline_calls: AtomicU32,
@@ -50,13 +55,16 @@ impl Gate {
     /// A gate of a layer without a name.
     #[cfg(test)]
     pub(crate) fn new(limit: u32, order: Order) -> Self {
-        Self::observed(limit, order, Instruments::nameless(LayerKind::Bulkhead))
+        Self::observed(Law::Fixed, limit, order, Instruments::nameless(LayerKind::Bulkhead))
     }
 
-    pub(crate) fn observed(limit: u32, order: Order, instruments: Instruments) -> Self {
+    pub(crate) fn observed(law: Law, max: u32, order: Order, instruments: Instruments) -> Self {
+        let (learning, limit) = Learning::new(law, max);
         Self {
             word: AtomicU64::new(0),
-            limit: AtomicU32::new(limit.max(1)),
+            limit: AtomicU32::new(limit),
+            learns: AtomicBool::new(learning.is_active()),
+            learning: Mutex::new(learning),
             service: Estimate::new(),
             short_deadline_calls: AtomicU32::new(0),
             queue: Mutex::new(GateQueue::new(order)),
@@ -188,8 +196,11 @@ impl Gate {
         woken
     }
 
-    /// Records the time of a call and its verdict in the estimate.
-    pub(crate) fn record(&self, now: Instant, verdict: Verdict, took: Took) {
+    /// Records the time of a call and its verdict in the estimate, and in the limit if it is learned.
+    pub(crate) fn record(&self, now: Instant, verdict: Verdict, took: Took, ticket: Option<Ticket>) {
+        if let Some(ticket) = ticket {
+            self.learn(now, ticket, took.needed, verdict);
+        }
         match verdict {
             Verdict::Success | Verdict::CallerFault => self.service.sample(now, took),
             Verdict::TimedOut | Verdict::Abandoned => self.service.at_least(now, took),
@@ -241,16 +252,6 @@ impl Gate {
     /// Sets the order for new calls. Queued calls keep their positions.
     pub(crate) fn set_order(&self, order: Order) {
         lock(&self.queue).set_order(order);
-    }
-
-    /// Changes the limit, to at least one.
-    pub(crate) fn set_limit(&self, limit: u32) {
-        // A swap and not a store: the thread that overwrites a limit must also see what its setter did before.
-        self.limit.swap(limit.max(1), Ordering::AcqRel);
-        let mut queue = lock(&self.queue);
-        let woken = self.serve(&mut queue);
-        drop(queue);
-        wake(woken);
     }
 }
 

@@ -7,6 +7,7 @@ use std::task::{Context, Poll, Wake, Waker};
 use tokio::time::advance;
 
 use super::*;
+use crate::algorithm::limit::Law;
 use crate::ground::context::Priority;
 use crate::ground::layer_id::LayerKind;
 use crate::ground::time;
@@ -155,9 +156,9 @@ async fn dropped_waiter_passes_its_grant_on() {
 /// Records calls, of which only the first began when nothing was known.
 fn record(gate: &Gate, calls: u32, verdict: Verdict, took: Duration) {
     let now = time::now();
-    gate.record(now.minus(took), verdict, took.into());
+    gate.record(now.minus(took), verdict, took.into(), None);
     for _ in 1..calls {
-        gate.record(now, verdict, took.into());
+        gate.record(now, verdict, took.into(), None);
     }
 }
 
@@ -253,7 +254,7 @@ async fn refusals_have_retry_after_without_an_estimate() {
     let refused = gate.refuse(reason, None).by(&instruments).into_rejected();
     assert_eq!((refused.reason(), refused.retry_after()), (Reason::Displaced, Some(floor)));
     assert_eq!((refused.numbers().waiting(), refused.numbers().limit()), (Some(1), Some(1)));
-    gate.record(time::now(), Verdict::Success, (80 * MS).into());
+    gate.record(time::now(), Verdict::Success, (80 * MS).into(), None);
     let refused = gate.refuse(reason, None).by(&instruments).into_rejected();
     assert_eq!(refused.retry_after(), Some(160 * MS), "one is served and one waits");
 }
@@ -282,7 +283,7 @@ async fn returning_call_is_served_until_its_deadline() {
     for (left, served) in [(11, true), (10, false)] {
         let gate = gate(1, Order::Fifo);
         for _ in 0..50 {
-            gate.record(time::now(), Verdict::Success, (1000 * MS).into());
+            gate.record(time::now(), Verdict::Success, (1000 * MS).into(), None);
         }
         let held = now(&gate, 1);
         let soon = PermitRequest { deadline: Some(time::now() + left * MS), ..wanted(1) };
@@ -305,7 +306,7 @@ fn away_calls_are_bounded() {
     assert!(!gate.is_as_new(time::now()), "they will come back");
     away.pop();
     away.extend(Gate::count_away(&gate));
-    gate.set_limit(1);
+    gate.configure(Law::Fixed, 1);
     away.truncate(16);
     assert!(Gate::count_away(&gate).is_none());
     away.clear();
@@ -330,13 +331,13 @@ async fn limit_changes_while_calls_run_and_wait() {
     let gate = gate(2, Order::Fifo);
     let mut held = vec![now(&gate, 1), now(&gate, 1)];
     let mut callers: Vec<_> = (0..3).map(|_| later(&gate, wanted(1))).collect();
-    gate.set_limit(4);
+    gate.configure(Law::Fixed, 4);
     assert_eq!(callers.iter().map(Caller::woken).sum::<usize>(), 2);
     held.extend(callers.drain(..2).map(|mut caller| match caller.poll() {
         Poll::Ready(Ok(permit)) => permit,
         other => panic!("{other:?}"),
     }));
-    gate.set_limit(0);
+    gate.configure(Law::Fixed, 0);
     assert_eq!((gate.limit(), gate.in_use()), (1, 4), "a lower limit revokes no permit");
     while held.len() > 1 {
         held.pop();
@@ -439,7 +440,7 @@ fn panicking_waker_drop_does_not_prevent_other_wakeups() {
 async fn overweight_call_counts_as_all_permits() {
     let gate = gate(4, Order::Fifo);
     for _ in 0..200 {
-        gate.record(time::now(), Verdict::Success, (10 * MS).into());
+        gate.record(time::now(), Verdict::Success, (10 * MS).into(), None);
     }
     let permit = now(&gate, 1);
     let mut heavy = later(&gate, wanted(u32::MAX));

@@ -3,6 +3,7 @@
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, HashMap};
 use std::task::Waker;
+use std::time::Duration;
 
 use super::permit_request::PermitRequest;
 use crate::algorithm::estimate::ServiceTime;
@@ -51,6 +52,15 @@ pub(crate) struct Ahead {
     pub(crate) waiting: u32,
     /// The total number of permits they take.
     pub(crate) weight: u64,
+    /// Since when calls of any rank have been waiting without a pause.
+    pub(crate) since: Option<Instant>,
+}
+
+impl Ahead {
+    /// How long calls have been waiting without a pause.
+    pub(crate) fn standing_for(&self, now: Instant) -> Duration {
+        self.since.map_or(Duration::ZERO, |since| now.since(since))
+    }
 }
 
 #[derive(Debug)]
@@ -85,6 +95,8 @@ pub(crate) enum Outcome<G> {
 pub(crate) struct GateQueue<G = u32> {
     order: Order,
     sequence: i64,
+    /// When the first call came to the empty queue.
+    since: Instant,
     queued: BTreeMap<GateQueuePosition, QueuedCall>,
     /// Bounded by the number of waiters: each one removes its outcome, at the latest when it is dropped.
     outcomes: HashMap<GateQueuePosition, Outcome<G>>,
@@ -93,7 +105,14 @@ pub(crate) struct GateQueue<G = u32> {
 
 impl<G> GateQueue<G> {
     pub(crate) fn new(order: Order) -> Self {
-        Self { order, sequence: 0, queued: BTreeMap::new(), outcomes: HashMap::new(), by_rank: BTreeMap::new() }
+        Self {
+            order,
+            sequence: 0,
+            since: Instant::MAX,
+            queued: BTreeMap::new(),
+            outcomes: HashMap::new(),
+            by_rank: BTreeMap::new(),
+        }
     }
 
     /// Sequence numbers rise and fall from one origin, so a new call comes before or after all that are queued, in whatever order
@@ -107,7 +126,8 @@ impl<G> GateQueue<G> {
     }
 
     pub(crate) fn ahead(&self, wanted: &PermitRequest) -> Ahead {
-        let (mut ahead, rank) = (Ahead::default(), Rank::of(wanted));
+        let since = (self.len() > 0).then_some(self.since);
+        let (mut ahead, rank) = (Ahead { since, ..Ahead::default() }, Rank::of(wanted));
         for (&theirs, sum) in &self.by_rank {
             if theirs < rank || theirs == rank && self.order == Order::Fifo {
                 ahead.waiting += sum.waiting;
@@ -128,7 +148,11 @@ impl<G> GateQueue<G> {
         wanted: PermitRequest,
         takes: u32,
         max: u32,
+        now: Instant,
     ) -> Result<(GateQueuePosition, Option<Option<Waker>>), Refusal> {
+        if self.len() == 0 {
+            self.since = now;
+        }
         self.sequence += 1;
         let sequence = match self.order {
             Order::Fifo => self.sequence,

@@ -56,7 +56,7 @@ impl Waiter {
     fn end(&mut self, outcome: Outcome<u32>) -> Result<Permit, Reason> {
         self.position = None;
         let result = match outcome {
-            Outcome::Granted(weight) => Ok(Permit { gate: Arc::clone(&self.gate), weight }),
+            Outcome::Granted(weight) => Ok(Permit::new(Arc::clone(&self.gate), weight)),
             Outcome::Refused(reason) => Err(reason),
         };
         // Disarming drops a waker, which is foreign code. By now the permit has an owner, even if that panics.
@@ -85,7 +85,7 @@ impl Drop for Waiter {
     fn drop(&mut self) {
         if let Some(position) = self.position {
             if let Some(Outcome::Granted(weight)) = self.leave(position) {
-                drop(Permit { gate: Arc::clone(&self.gate), weight });
+                drop(Permit::returned(Arc::clone(&self.gate), weight));
             }
         }
     }

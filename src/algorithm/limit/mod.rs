@@ -1,7 +1,21 @@
 //! Concurrency limits that learn how many calls a service can work on at once.
+//!
+//! | law | raises and lowers the limit by | |
+//! |---|---|---|
+//! | [`TwoPoint`] | the times at two levels of the limit | the law that seawall stands for |
+//! | [`Aimd`] | calls without an answer, or beyond a timeout | needs a timeout that fits the service |
+//! | [`Gradient`] | the times now against the times before | a lasting slowdown becomes the new normal; noise starves it |
+//! | [`Vegas`] | the times against the lowest one | noise starves it |
+//!
+//! The last three are those of Netflix's `concurrency-limits`, for comparison and for whoever knows them. They change with each call;
+//! the original averages the samples of a second or more first.
+//!
+//! The owner holds a [`Limit`] under its lock. It reports each admission ([`Limit::begin`]) and each end ([`Limit::end`]), with the
+//! time that the call spent in the service, without its wait for a permit. Both are O(1) and allocate nothing.
 
 mod aimd;
 mod gradient;
+mod law;
 mod two_point;
 mod vegas;
 
@@ -9,6 +23,7 @@ use std::time::Duration;
 
 pub(crate) use self::aimd::Aimd;
 pub(crate) use self::gradient::Gradient;
+pub(crate) use self::law::Law;
 pub(crate) use self::two_point::{Bounds, TwoPoint};
 pub(crate) use self::vegas::Vegas;
 use crate::ground::time::Instant;
@@ -55,9 +70,11 @@ fn saturate(count: usize) -> u32 {
     u32::try_from(count).unwrap_or(u32::MAX)
 }
 
-/// A limit that follows one of the laws. O(1), without allocation.
+/// A limit that follows one of the laws.
+#[allow(clippy::large_enum_variant, reason = "a gate has one, and a box would cost each call a cache line")]
 #[derive(Clone, Debug)]
 pub(crate) enum Limit {
+    /// Does not learn.
     Fixed(usize),
     Aimd(Aimd),
     Gradient(Gradient),
@@ -84,6 +101,14 @@ impl Limit {
         match self {
             Self::TwoPoint(law) => law.begin(in_flight),
             _ => Ticket::new(in_flight, self.limit(), 0, 0),
+        }
+    }
+
+    /// Uses these bounds from now on, if the law has any. Returns whether the limit has changed.
+    pub(crate) fn set_bounds(&mut self, bounds: Bounds) -> bool {
+        match self {
+            Self::TwoPoint(law) => law.set_bounds(bounds),
+            _ => false,
         }
     }
 

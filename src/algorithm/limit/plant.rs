@@ -61,6 +61,8 @@ pub(crate) struct Seen {
     pub(crate) first_class: f64,
     pub(crate) least: usize,
     pub(crate) most: usize,
+    /// The mean limit, as calls see it.
+    pub(crate) limit: f64,
     pub(crate) calls: u64,
     pub(crate) cut: u64,
     /// The seconds after the start of the span at which a tenth of a second first had nine tenths of the capacity.
@@ -185,6 +187,7 @@ impl Run<'_> {
                     seen.first_class += took;
                     first_alone[n] += call.alone;
                 }
+                seen.limit += self.limit.limit() as f64;
                 seen.least = seen.least.min(self.limit.limit());
                 seen.most = seen.most.max(self.limit.limit());
                 if seen.recovered == 0.0 && recent_work >= 0.9 * 10.0 * factor * class.base {
@@ -194,6 +197,7 @@ impl Run<'_> {
         }
         for (n, (from, to)) in spans.iter().enumerate() {
             seen[n].utilisation = work[n] / (to - from);
+            seen[n].limit /= seen[n].calls as f64;
             seen[n].inflation /= alone[n];
             seen[n].first_class /= first_alone[n];
         }

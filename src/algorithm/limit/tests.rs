@@ -69,6 +69,28 @@ fn warm_up_mean_follows_the_published_vector() {
     assert!((mean.add(100.0) - 16.2).abs() < 0.1);
 }
 
+#[test]
+fn fixed_limit_never_changes() {
+    let mut limit = Limit::Fixed(7);
+    for outcome in [Outcome::Good, Outcome::Failed, Outcome::Late, Outcome::NoRoom] {
+        assert_eq!(call(&mut limit, Duration::MAX, 7, outcome), 7);
+    }
+    assert!(!limit.set_bounds(Bounds { max: 3, ..Bounds::default() }));
+}
+
+/// The bar that the published laws miss on the plant: use of 0.9 with times of at most 1.25, whatever the noise.
+#[test]
+fn published_laws_miss_the_bar() {
+    for law in [Limit::Gradient(gradient()), Limit::Vegas(Vegas::new(20, 1000))] {
+        let missed = [0.0, 0.5].map(|noise| {
+            let plant = plant::Plant::new(50, plant::Noise::Lognormal(noise), 101);
+            let [seen] = plant.run(&mut law.clone(), [(2.0, 6.0)]);
+            seen.utilisation < 0.9 || seen.inflation > 1.25
+        });
+        assert_eq!(missed, [true, true], "{law:?}");
+    }
+}
+
 fn gradient() -> Gradient {
     Gradient::new(20, 20, 200)
 }

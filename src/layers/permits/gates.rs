@@ -5,6 +5,7 @@ use std::time::Duration;
 use crate::admission::gate::{Gate, Order};
 use crate::admission::keyed::{Forgettable, KeyBy, Keyed, Keying, Survey};
 use crate::admission::registry::{Command, Condition, GateCondition, Observed, Unsupported};
+use crate::algorithm::limit::Law;
 use crate::ground::layer_id::LayerKind;
 use crate::ground::settings::{Cached, Settings};
 use crate::ground::sync::Arc;
@@ -29,6 +30,8 @@ pub(crate) enum QueueLimit {
 /// The settings with which calls pass a gate.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) struct GateSettings {
+    /// How the limit of each gate is found.
+    pub(crate) law: Law,
     pub(crate) queue_limit: QueueLimit,
     pub(crate) max_wait: Duration,
     pub(crate) max_hold: Duration,
@@ -54,7 +57,7 @@ impl GateSettings {
 /// A layer's config, as its gates use it.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct GatesConfig {
-    /// How many permits each gate has.
+    /// How many permits each gate has at most.
     pub(crate) limit: u32,
     pub(crate) order: Order,
     pub(crate) max_keys: usize,
@@ -113,7 +116,7 @@ impl<K: Keying> Gates<K> {
     ) -> Self {
         let GatesConfig { limit, order, max_keys, settings } = config;
         Self {
-            gates: Keyed::new(keying, max_keys, Gate::observed(limit, order, instruments.clone())),
+            gates: Keyed::new(keying, max_keys, Gate::observed(settings.law, limit, order, instruments.clone())),
             settings: Settings::new(settings),
             limit: AtomicU32::new(limit),
             lifo: AtomicBool::new(order == Order::Lifo),
@@ -162,7 +165,10 @@ impl<K: Keying> Gates<K> {
     where
         K: KeyBy<Req>,
     {
-        self.gates.get(request, || Gate::observed(self.limit(), self.order(), self.instruments.clone()))
+        self.gates.get(request, || {
+            let law = self.settings.read(|settings| settings.law);
+            Gate::observed(law, self.max_limit(), self.order(), self.instruments.clone())
+        })
     }
 
     fn order(&self) -> Order {
@@ -172,7 +178,7 @@ impl<K: Keying> Gates<K> {
     /// Replaces the settings for new calls, and the limit if `changes_limit`. Callers must serialise calls of this.
     pub(crate) fn replace(&self, config: GatesConfig, changes_limit: bool) -> AfterReload<'_> {
         let GatesConfig { limit, order, max_keys, settings } = config;
-        let was_off = self.settings.replace(settings, GateSettings::is_off);
+        self.settings.replace(settings, |_| ());
         self.lifo.store(order == Order::Lifo, Ordering::Release);
         self.gates.for_each(|gate| gate.set_order(order));
         if changes_limit {
@@ -181,15 +187,20 @@ impl<K: Keying> Gates<K> {
         self.gates.set_max_keys(max_keys);
         Box::new(move || {
             self.gates.shrink();
-            if changes_limit || was_off || settings.is_off() {
-                self.spread_limit();
-            }
+            self.spread_limit();
         })
     }
 
-    /// The limit of each gate.
-    pub(crate) fn limit(&self) -> u32 {
+    /// The limit of each gate, unless it is learned.
+    pub(crate) fn max_limit(&self) -> u32 {
         self.limit.load(Ordering::Acquire)
+    }
+
+    /// The limit in force: with keys, the highest one.
+    pub(crate) fn limit(&self) -> u32 {
+        let (max, mut limit) = (self.max_limit(), 0);
+        self.gates.for_each(|gate| limit = limit.max(gate.limit()));
+        if limit == 0 { max } else { limit.min(max) }
     }
 
     pub(crate) fn set_limit(&self, limit: u32) {
@@ -198,19 +209,20 @@ impl<K: Keying> Gates<K> {
         self.spread_limit();
     }
 
-    /// The limit that the gates enforce: none while the layer is off, so that all waiting calls pass.
-    fn enforced_limit(&self) -> u32 {
-        if self.settings.read(GateSettings::is_off) { u32::MAX } else { self.limit() }
+    /// What the gates enforce: no limit while the layer is off, so that all waiting calls pass.
+    fn enforced(&self) -> (Law, u32) {
+        let (law, is_off) = self.settings.read(|settings| (settings.law, settings.is_off()));
+        (law, if is_off { u32::MAX } else { self.max_limit() })
     }
 
     fn spread_limit(&self) {
         let mut set = None;
         // Another thread may have stored another limit or other settings meanwhile, and its pass over the gates may be overtaken by
         // this one. So repeat until all gates have the limit that is in force.
-        while set != Some(self.enforced_limit()) {
-            let limit = self.enforced_limit();
-            self.gates.for_each(|gate| gate.set_limit(limit));
-            set = Some(limit);
+        while set != Some(self.enforced()) {
+            let (law, max) = self.enforced();
+            self.gates.for_each(|gate| gate.configure(law, max));
+            set = Some((law, max));
         }
     }
 
@@ -266,7 +278,7 @@ impl<K: Keying> Observed for Gates<K> {
 
 #[cfg(test)]
 const fn config(limit: u32, queue_limit: QueueLimit) -> GatesConfig {
-    let settings = GateSettings { queue_limit, max_wait: Duration::ZERO, max_hold: Duration::ZERO };
+    let settings = GateSettings { law: Law::Fixed, queue_limit, max_wait: Duration::ZERO, max_hold: Duration::ZERO };
     GatesConfig { limit, order: Order::Fifo, max_keys: 8, settings }
 }
 

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use crate::admission::gate::{Gate, Permit};
 use crate::algorithm::estimate::Took;
+use crate::algorithm::limit::Ticket;
 use crate::ground::call_deadline::CallDeadline;
 use crate::ground::layer_id::LayerId;
 use crate::ground::sync::Arc;
@@ -31,6 +32,14 @@ impl PermitState {
             Self::Own(permit) => permit.gate(),
             Self::Shared(permit) => permit.gate(),
             Self::Lent(gate, _) | Self::Away(gate) => gate,
+        }
+    }
+
+    fn ticket(&self) -> Option<Ticket> {
+        match self {
+            Self::Own(permit) => permit.ticket(),
+            Self::Shared(permit) => permit.ticket(),
+            Self::Lent(..) | Self::Away(_) => None,
         }
     }
 
@@ -127,7 +136,7 @@ impl Drop for Serving {
 #[inline]
 fn record(permit_state: &PermitState, now: Instant, verdict: Verdict, took: Took) {
     let gate = permit_state.gate();
-    gate.record(now, verdict, took);
+    gate.record(now, verdict, took, permit_state.ticket());
     observed::record(gate.instruments(), verdict, took.held);
 }
 

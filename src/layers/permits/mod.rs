@@ -6,6 +6,7 @@ pub(crate) mod config;
 pub(crate) mod gates;
 pub(crate) mod handle;
 pub(crate) mod hold;
+pub(crate) mod limit;
 pub mod load_shed;
 pub(crate) mod upload;
 pub(crate) mod work;

@@ -2,6 +2,9 @@
 
 use std::time::Duration;
 
+use super::{Brief, Client, Contestant, Instance, ServerStack, boxed};
+use crate::server::Handler;
+use crate::wire::Wire;
 use ::seawall::balance::{BalanceConfig, BalanceLayer, Endpoint};
 use ::seawall::deadline::DeadlineLayer;
 use ::seawall::hedge::{HedgeConfig, HedgeLayer};
@@ -9,9 +12,6 @@ use ::seawall::http::propagation::InjectLayer;
 use ::seawall::retry::RetryLayer;
 use ::seawall::stack::{self, BalancedClientConfig, ClientConfig, ServerConfig};
 use ::tower::{Layer, ServiceBuilder};
-use super::{Brief, Client, Contestant, Instance, ServerStack, boxed};
-use crate::server::Handler;
-use crate::wire::Wire;
 
 /// One line for each side. The client states the deadline and the attempts that the scenario wants, and nothing else.
 pub(super) struct Defaults;
@@ -114,9 +114,8 @@ fn balanced(config: &BalancedClientConfig, instances: Vec<Instance>) -> Client {
 }
 
 fn endpoints(instances: &[Instance]) -> Vec<Endpoint> {
-    let endpoint = |(at, instance): (usize, &Instance)| {
-        Endpoint::new(at.to_string()).with_tier(instance.is_standby.into())
-    };
+    let endpoint =
+        |(at, instance): (usize, &Instance)| Endpoint::new(at.to_string()).with_tier(instance.is_standby.into());
     instances.iter().enumerate().map(endpoint).collect()
 }
 

@@ -13,8 +13,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use ::tower::buffer::Buffer;
 use ::tower::balance::p2c::Balance;
+use ::tower::buffer::Buffer;
 use ::tower::discover::ServiceList;
 use ::tower::limit::ConcurrencyLimitLayer;
 use ::tower::load::{CompleteOnResponse, PendingRequests};
@@ -47,10 +47,10 @@ impl Contestant for Tower {
 
     fn balanced(&self, brief: &Brief, instances: Vec<Instance>) -> Client {
         let number = instances.len();
-        let endpoints = instances
-            .into_iter()
-            .map(|instance| PendingRequests::new(instance.wire, CompleteOnResponse::default()));
-        let balance = Balance::from_rng(ServiceList::new::<Request<Full<Bytes>>>(endpoints.collect::<Vec<_>>()), Seeded);
+        let endpoints =
+            instances.into_iter().map(|instance| PendingRequests::new(instance.wire, CompleteOnResponse::default()));
+        let balance =
+            Balance::from_rng(ServiceList::new::<Request<Full<Bytes>>>(endpoints.collect::<Vec<_>>()), Seeded);
         stack(brief, number, Buffer::new(balance, 1024))
     }
 

@@ -48,9 +48,7 @@ fn run(setting: &Setting<'_>) -> Outcome {
 
 /// How many calls succeed without a retry, and with a budget of 10 % of the calls, which is spent on the earliest failures.
 pub(super) fn successes(trace: Trace, calls: &[Arrival], failing: f64) -> (f64, f64) {
-    let succeeds = |call: usize, number| {
-        trace.chance(Attempt { call: call as u32, number, server: 0 }) >= failing
-    };
+    let succeeds = |call: usize, number| trace.chance(Attempt { call: call as u32, number, server: 0 }) >= failing;
     let (mut bare, mut best, mut tokens) = (0.0, 0.0, 0.0);
     for call in 0..calls.len() {
         tokens += 0.1;

@@ -49,9 +49,5 @@ fn run(setting: &Setting<'_>) -> Outcome {
     let whole = calls.iter().filter(|call| !call.is_special).count() as f64;
     let score = share(good(&records, deadline, 0..until), whole);
     let attempts = attempts.iter().map(|(at, _)| *at);
-    Outcome {
-        score,
-        curves: Some(Curves::new("", &records, deadline, attempts, until)),
-        ..Outcome::default()
-    }
+    Outcome { score, curves: Some(Curves::new("", &records, deadline, attempts, until)), ..Outcome::default() }
 }

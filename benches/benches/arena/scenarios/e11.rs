@@ -48,7 +48,8 @@ fn run(setting: &Setting<'_>) -> Outcome {
         (records, wire.attempts())
     });
     let (mut good, mut best) = (0.0, 0.0);
-    for (record, call) in records.iter().zip(&calls).filter(|(_, call)| call.at >= from && !is_lost(call.at, call.key)) {
+    for (record, call) in records.iter().zip(&calls).filter(|(_, call)| call.at >= from && !is_lost(call.at, call.key))
+    {
         best += 1.0;
         good += f64::from(u8::from(record.is_good(deadline)));
         debug_assert_eq!(record.at, call.at);

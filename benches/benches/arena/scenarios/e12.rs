@@ -18,11 +18,7 @@ const SERVERS: usize = 10;
 const SLOTS: usize = 10;
 
 fn run(setting: &Setting<'_>) -> Outcome {
-    let law = Law::Outliers {
-        mean: setting.ms(10.0) as f64,
-        share: 0.01,
-        slow: setting.ms(200.0) as f64,
-    };
+    let law = Law::Outliers { mean: setting.ms(10.0) as f64, share: 0.01, slow: setting.ms(200.0) as f64 };
     let deadline = setting.ms(1_000.0);
     let until = setting.ms(5_000.0);
     let end = until + 2 * deadline;
@@ -83,8 +79,7 @@ fn best(trace: Trace, law: Law, calls: &[Arrival], end: Ms) -> f64 {
     let time = |call: usize, number| whole(trace.service(law, Attempt { call: call as u32, number, server: 0 }));
     let delays = [0.9, 0.95, 0.98].map(|q| quantile((0..calls.len()).map(|call| time(call, 0)), q).unwrap_or(end));
     let of_delay = |delay: Ms| {
-        let (records, _) =
-            unprotected(&arrivals, wants, |call, _, _| time(call, 0).min(delay + time(call, 1)));
+        let (records, _) = unprotected(&arrivals, wants, |call, _, _| time(call, 0).min(delay + time(call, 1)));
         quantile(latencies(&records, end).into_iter(), 0.999).unwrap_or(end) as f64
     };
     delays.into_iter().map(of_delay).fold(f64::INFINITY, f64::min)

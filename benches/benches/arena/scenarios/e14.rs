@@ -58,8 +58,10 @@ fn run(setting: &Setting<'_>) -> Outcome {
     let in_time = good(&records, deadline, from..until) / offered;
     let bare = (0..SERVERS).map(|server| {
         let own = calls.iter().enumerate().skip(server).step_by(SERVERS);
-        let (numbers, arrivals): (Vec<_>, Vec<_>) =
-            own.filter(|(_, call)| server > 0 || !down.contains(&call.at)).map(|(number, call)| (number, call.at)).unzip();
+        let (numbers, arrivals): (Vec<_>, Vec<_>) = own
+            .filter(|(_, call)| server > 0 || !down.contains(&call.at))
+            .map(|(number, call)| (number, call.at))
+            .unzip();
         let wants = Wants { slots: SLOTS, attempts: 1, attempt_timeout: None, until: end };
         let (records, _) = unprotected(&arrivals, wants, |place, number, now| {
             let attempt = Attempt { call: numbers[place] as u32, number, server: server as u32 };

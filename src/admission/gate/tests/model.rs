@@ -3,6 +3,7 @@
 use proptest::prelude::*;
 
 use super::*;
+use crate::algorithm::limit::Law;
 
 #[derive(Clone, Copy, Debug)]
 enum Step {
@@ -131,7 +132,7 @@ proptest! {
                     }
                 }
                 Step::SetLimit(limit) => {
-                    gate.set_limit(limit);
+                    gate.configure(Law::Fixed, limit);
                     naive.limit = limit;
                     naive.serve();
                 }

@@ -5,8 +5,9 @@ use crate::ground::validation::{Validate, Validation};
 use crate::layers::call::bound::DEFAULT_MAX_HOLD;
 use crate::layers::permits::config::PermitsConfig;
 use crate::layers::permits::gates::{GateSettings, GatesConfig, QueueLimit};
+use crate::layers::permits::limit::Limit;
 #[cfg(feature = "config")]
-use crate::loader::HumanTime;
+use crate::loader::{HumanTime, Off};
 
 /// How many calls may run and wait, and for how long.
 ///
@@ -30,6 +31,12 @@ pub struct BulkheadConfig {
     /// How many calls run at once; with weights, their total weight. At least 1. Default: 64.
     #[cfg_attr(all(test, feature = "config"), schemars(range(min = 1)))]
     pub max_concurrent: u32,
+    /// Whether as many calls run, or fewer, as learned. Default: [`Limit::Fixed`].
+    pub limit: Limit,
+    /// For [`Limit::Learned`]: the longest that most calls should take; more than zero. While they take longer, the limit is lowered, if
+    /// that helps. Default: `None`: only calls that are cut without an answer take too long.
+    #[cfg_attr(feature = "config", serde(with = "Off::<Duration>"))]
+    pub objective: Option<Duration>,
     /// How many calls may wait for a permit; with 0 none waits. Default: 1024. The queue is bounded mainly by time: a call is
     /// refused if its expected wait exceeds `max_wait` or its deadline.
     pub max_waiting: u32,
@@ -52,6 +59,8 @@ impl Default for BulkheadConfig {
         Self {
             enabled: true,
             max_concurrent: 64,
+            limit: Limit::Fixed,
+            objective: None,
             max_waiting: 1024,
             max_wait: Duration::from_secs(10),
             order: Order::Fifo,
@@ -64,6 +73,9 @@ impl Default for BulkheadConfig {
 impl Validate for BulkheadConfig {
     fn check(&self, validation: &mut Validation) {
         validation.at_least_one("max_concurrent", self.max_concurrent.into());
+        if let Some(objective) = self.objective {
+            validation.positive("objective", objective);
+        }
         self.gates().check(validation);
     }
 }
@@ -71,7 +83,8 @@ impl Validate for BulkheadConfig {
 impl PermitsConfig for BulkheadConfig {
     fn gates(&self) -> GatesConfig {
         let queue_limit = if self.enabled { QueueLimit::AtMost(self.max_waiting) } else { QueueLimit::Off };
-        let settings = GateSettings { queue_limit, max_wait: self.max_wait, max_hold: self.max_hold };
+        let law = self.limit.law(self.objective);
+        let settings = GateSettings { law, queue_limit, max_wait: self.max_wait, max_hold: self.max_hold };
         GatesConfig { limit: self.max_concurrent, order: self.order, max_keys: self.max_keys, settings }
     }
 }

@@ -145,6 +145,7 @@ pub use weight::{OnePermit, Weigh, WeighedBy};
 
 pub use crate::layers::permits::handle::PermitsHandle;
 pub use crate::layers::permits::hold::Hold;
+pub use crate::layers::permits::limit::Limit;
 pub use crate::layers::permits::work::{WorkPermit, current_permit};
 
 pub use crate::admission::gate::Order;

@@ -5,8 +5,9 @@ use crate::ground::validation::{Validate, Validation};
 use crate::layers::call::bound::DEFAULT_MAX_HOLD;
 use crate::layers::permits::config::PermitsConfig;
 use crate::layers::permits::gates::{GateSettings, GatesConfig, QueueLimit};
+use crate::layers::permits::limit::Limit;
 #[cfg(feature = "config")]
-use crate::loader::HumanTime;
+use crate::loader::{HumanTime, Off};
 
 /// How many calls a service accepts.
 ///
@@ -31,6 +32,12 @@ pub struct LoadShedConfig {
     /// or of its database connections. At least 1. Default: 256.
     #[cfg_attr(all(test, feature = "config"), schemars(range(min = 1)))]
     pub max_in_flight: u32,
+    /// Whether as many calls run, or fewer, as learned. Default: [`Limit::Learned`].
+    pub limit: Limit,
+    /// For [`Limit::Learned`]: the longest that most calls should take; more than zero. While they take longer, the limit is lowered, if
+    /// that helps. Default: `None`: only calls that are cut without an answer take too long.
+    #[cfg_attr(feature = "config", serde(with = "Off::<Duration>"))]
+    pub objective: Option<Duration>,
     /// How many calls may wait for each call that is served, within `0..=1000`. Default: 4.5.
     ///
     /// This is also the longest wait, in service times. At nine tenths of capacity, fewer than one call in a hundred would wait
@@ -58,6 +65,8 @@ impl Default for LoadShedConfig {
         Self {
             enabled: true,
             max_in_flight: 256,
+            limit: Limit::Learned,
+            objective: None,
             queue_ratio: 4.5,
             max_wait: Duration::from_secs(10),
             order: Order::Fifo,
@@ -70,6 +79,9 @@ impl Default for LoadShedConfig {
 impl Validate for LoadShedConfig {
     fn check(&self, validation: &mut Validation) {
         validation.at_least_one("max_in_flight", self.max_in_flight.into());
+        if let Some(objective) = self.objective {
+            validation.positive("objective", objective);
+        }
         let ratio = self.queue_ratio;
         validation.check(
             (0.0..=1000.0).contains(&ratio),
@@ -83,7 +95,8 @@ impl Validate for LoadShedConfig {
 impl PermitsConfig for LoadShedConfig {
     fn gates(&self) -> GatesConfig {
         let queue_limit = if self.enabled { QueueLimit::PerPermit(self.queue_ratio) } else { QueueLimit::Off };
-        let settings = GateSettings { queue_limit, max_wait: self.max_wait, max_hold: self.max_hold };
+        let law = self.limit.law(self.objective);
+        let settings = GateSettings { law, queue_limit, max_wait: self.max_wait, max_hold: self.max_hold };
         GatesConfig { limit: self.max_in_flight, order: self.order, max_keys: self.max_keys, settings }
     }
 }

@@ -98,6 +98,7 @@ pub use layer::LoadShedLayer;
 pub use service::LoadShed;
 
 pub use crate::layers::permits::handle::PermitsHandle;
+pub use crate::layers::permits::limit::Limit;
 pub use crate::layers::permits::work::{WorkPermit, current_permit};
 
 pub use crate::admission::gate::Order;

@@ -132,3 +132,16 @@ fn errors_alone_change_nothing() {
     let (least, most) = calls.run(10_000, |_| (MS, Outcome::Failed));
     assert_eq!((least, most), (16, 16));
 }
+
+#[test]
+fn new_bounds_apply_at_once() {
+    let mut calls = Closed::new(Bounds::default());
+    calls.run(5000, ten_slots);
+    assert!(calls.limit.limit() > 4);
+    assert!(calls.limit.set_bounds(Bounds { max: 4, ..Bounds::default() }));
+    assert_eq!(calls.limit.limit(), 4);
+    calls.limit.set_bounds(Bounds::default());
+    calls.run(2000, ten_slots);
+    let (_, most) = calls.run(2000, ten_slots);
+    assert!(most >= 10, "{most}");
+}
