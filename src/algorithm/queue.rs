@@ -6,7 +6,7 @@
 //! bound.
 //!
 //! While a permit is free and no other call can use it, the rule is lenient: a call is refused only if it has less time than almost
-//! any call takes. A call waits only for as long as it is more likely to end in time than not. While calls compete the rule is
+//! any call takes. A call waits only for as long as it is more likely to end in time than not. In a standing queue the rule is
 //! strict, since a permit for a call that then times out is lost to a call that would not have. See [`ServiceTime`] for the
 //! measures.
 
@@ -16,11 +16,12 @@ use crate::algorithm::estimate::ServiceTime;
 use crate::ground::error::{Numbers, Reason};
 use crate::ground::time::Instant;
 
-/// The share of its spare time that a call may wait in a standing queue.
-///
-/// A queue that has not been empty for as long as a call may take is no burst: it moves as fast as calls come, and a longer one only
-/// makes all of them later. In simulations of overload, calls that may wait longer bring hardly more goodput, and latencies near the
-/// deadline.
+/// The share of its spare time that a call may wait: the rest is for calls ahead that take longer than expected.
+const BURST_SHARE: f64 = 0.8;
+
+/// The same in a [standing queue](is_standing). It is no burst, and moves as fast as calls come, so a longer one only makes all of them
+/// later. In simulations of overload, calls that may wait longer bring hardly more goodput,
+/// and latencies near the deadline.
 const STANDING_SHARE: f64 = 0.15;
 
 /// The inputs of the decision, when no permit is free.
@@ -93,22 +94,40 @@ impl Wait {
         let Some(deadline) = self.deadline else {
             return Ok(max_wait_end);
         };
-        if deadline.since(self.now) < self.predicted.saturating_add(self.service.cautious) {
-            return refuse(Reason::NotInTime);
-        }
         let left = deadline.since(self.now);
-        let spare = left.saturating_sub(self.service.mean);
-        if self.standing_for > left && self.predicted > spare.mul_f64(STANDING_SHARE) {
-            return refuse(Reason::QueueFull);
+        let share = if is_standing(self.standing_for, left) { STANDING_SHARE } else { BURST_SHARE };
+        if left < self.service.median || self.predicted > (left - self.service.median).mul_f64(share) {
+            return refuse(Reason::NotInTime);
         }
         let last_start = Until { at: deadline.minus(self.service.median), reason: Reason::NotInTime };
         Ok(if last_start.at < max_wait_end.at { last_start } else { max_wait_end })
     }
 }
 
-/// Whether a waiting call should still get its permit; `contended`: a call behind it could use the permit better.
-pub(crate) fn fits_deadline(now: Instant, deadline: Option<Instant>, service: ServiceTime, contended: bool) -> bool {
-    let needs = if contended { service.cautious } else { service.least };
+/// Whether calls have been waiting without a pause for several times as long as a call has `left`. At nine tenths of capacity, a queue
+/// is seldom without a pause for so long; above capacity, it has none.
+pub(crate) fn is_standing(standing_for: Duration, left: Duration) -> bool {
+    standing_for / 4 > left
+}
+
+/// How much a permit is wanted that is free for the call at the head of the queue.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Demand {
+    /// No other call could use it.
+    None,
+    /// A call behind could use it, too.
+    Burst,
+    /// The same, and the queue is a standing one: there will always be such a call.
+    Standing,
+}
+
+/// Whether a waiting call should still get its permit.
+pub(crate) fn fits_deadline(now: Instant, deadline: Option<Instant>, service: ServiceTime, demand: Demand) -> bool {
+    let needs = match demand {
+        Demand::None => service.least,
+        Demand::Burst => service.median,
+        Demand::Standing => service.cautious,
+    };
     deadline.is_none_or(|deadline| deadline > now && deadline.since(now) >= needs)
 }
 
@@ -151,8 +170,12 @@ mod tests {
         let cases = [
             (wait(50, None), Ok(100)),
             (wait(101, None), Err(Reason::QueueFull)),
-            (wait(50, Some(69)), Err(Reason::NotInTime)),
-            (wait(50, Some(70)), Ok(60)),
+            (wait(50, Some(72)), Err(Reason::NotInTime)),
+            (wait(50, Some(73)), Ok(63)),
+            (wait(50, Some(9)), Err(Reason::NotInTime)),
+            (Wait { standing_for: 1204 * MS, ..wait(50, Some(300)) }, Err(Reason::NotInTime)),
+            (Wait { standing_for: 1200 * MS, ..wait(50, Some(300)) }, Ok(100)),
+            (Wait { standing_for: 9000 * MS, ..wait(50, Some(350)) }, Ok(100)),
             (wait(50, Some(500)), Ok(100)),
             (wait(0, Some(0)), Err(Reason::NotInTime)),
             (Wait { max_wait: Duration::ZERO, ..wait(0, None) }, Err(Reason::QueueFull)),
@@ -165,11 +188,12 @@ mod tests {
 
     #[test]
     fn waiter_needs_more_time_while_others_compete() {
-        let fits = |ms: u32, contended| fits_deadline(NOW, Some(NOW + ms * MS), service(5, 10, 20), contended);
-        assert!(fits(5, false) && !fits(4, false));
-        assert!(fits(20, true) && !fits(19, true));
-        assert!(!fits_deadline(NOW, Some(NOW), ServiceTime::default(), false), "expired is expired");
-        assert!(fits_deadline(NOW, None, service(5, 10, 20), true));
+        let fits = |ms: u32, demand| fits_deadline(NOW, Some(NOW + ms * MS), service(5, 10, 20), demand);
+        assert!(fits(5, Demand::None) && !fits(4, Demand::None));
+        assert!(fits(10, Demand::Burst) && !fits(9, Demand::Burst));
+        assert!(fits(20, Demand::Standing) && !fits(19, Demand::Standing));
+        assert!(!fits_deadline(NOW, Some(NOW), ServiceTime::default(), Demand::None), "expired is expired");
+        assert!(fits_deadline(NOW, None, service(5, 10, 20), Demand::Standing));
     }
 
     proptest! {
@@ -187,12 +211,12 @@ mod tests {
                     prop_assert!(predicted <= max_wait && max_wait > 0);
                     if let Some(deadline) = deadline {
                         prop_assert!(until + median * MS <= NOW + deadline * MS);
-                        prop_assert!(predicted + median + more <= deadline);
+                        prop_assert!(predicted + median <= deadline);
                     }
                 }
                 Err(refusal) => {
                     prop_assert_eq!(wait.explain(refusal).retry_after, Some(predicted * MS));
-                    let in_time = deadline.is_none_or(|deadline| predicted + median + more <= deadline);
+                    let in_time = deadline.is_none_or(|deadline| predicted + predicted / 4 + 1 + median <= deadline);
                     prop_assert!(!in_time || predicted > max_wait || max_wait == 0);
                 }
             }

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use super::permit_request::PermitRequest;
 use crate::algorithm::estimate::ServiceTime;
-use crate::algorithm::queue::{self, Refusal};
+use crate::algorithm::queue::{self, Demand, Refusal};
 use crate::ground::context::Priority;
 use crate::ground::error::Reason;
 use crate::ground::time::Instant;
@@ -75,10 +75,10 @@ pub(crate) struct QueuedCall {
 
 impl QueuedCall {
     /// For a call that has begun the remaining work is unknown, so only its deadline counts.
-    fn fits(&self, now: Instant, service: ServiceTime, contended: bool) -> bool {
+    fn fits(&self, now: Instant, service: ServiceTime, demand: Demand) -> bool {
         match self.deadline {
             Some(deadline) if self.returning => deadline > now,
-            deadline => queue::fits_deadline(now, deadline, service, contended),
+            deadline => queue::fits_deadline(now, deadline, service, demand),
         }
     }
 }
@@ -178,14 +178,21 @@ impl<G> GateQueue<G> {
 
     /// Whether the call at the head is likely enough to end in time for a permit that is free.
     pub(crate) fn head_fits(&self, now: Instant, service: ServiceTime) -> bool {
-        self.head().is_some_and(|head| head.fits(now, service, self.is_contended(now, service)))
+        self.head().is_some_and(|head| head.fits(now, service, self.demand(now, service)))
     }
 
     /// Whether a call behind the head could use a free permit. The last call decides, which usually has the most time left. If not
     /// even that one is likely to end in time, there is nothing to save the permit for: it would stay free while all waiting calls
     /// are refused, one by one, and no result could show that the estimate is wrong.
-    pub(super) fn is_contended(&self, now: Instant, service: ServiceTime) -> bool {
-        self.len() > 1 && self.queued.last_key_value().is_some_and(|(_, last)| last.fits(now, service, true))
+    pub(super) fn demand(&self, now: Instant, service: ServiceTime) -> Demand {
+        let Some((_, last)) = self.queued.last_key_value().filter(|_| self.len() > 1) else { return Demand::None };
+        let is_standing =
+            last.deadline.is_some_and(|deadline| queue::is_standing(now.since(self.since), deadline.since(now)));
+        match is_standing {
+            true if last.fits(now, service, Demand::Standing) => Demand::Standing,
+            _ if last.fits(now, service, Demand::Burst) => Demand::Burst,
+            _ => Demand::None,
+        }
     }
 
     pub(crate) fn head(&self) -> Option<&QueuedCall> {

@@ -9,6 +9,7 @@ use ::seawall::balance::{BalanceConfig, BalanceLayer, Endpoint};
 use ::seawall::deadline::DeadlineLayer;
 use ::seawall::hedge::{HedgeConfig, HedgeLayer};
 use ::seawall::http::propagation::InjectLayer;
+use ::seawall::load_shed::Limit;
 use ::seawall::retry::RetryLayer;
 use ::seawall::stack::{self, BalancedClientConfig, ClientConfig, ServerConfig};
 use ::tower::{Layer, ServiceBuilder};
@@ -88,6 +89,7 @@ impl Contestant for Tuned {
     fn server(&self, brief: &Brief, handler: Handler) -> ServerStack {
         let mut config = ServerConfig::default();
         config.deadline.timeout = Duration::from_millis(brief.deadline);
+        config.load_shed.limit = Limit::Fixed;
         config.load_shed.max_in_flight = brief.slots;
         server(&config, handler)
     }

@@ -2,13 +2,17 @@
 //!
 //! A service may have a pool of its own, and refuse at once what exceeds it. Its calls take no longer at any limit, so the two points
 //! show nothing: the refusals do. A quick failure may have any other reason, too, but then some of the calls with as many others in
-//! flight are answered. So only refusals without an answer among them count.
+//! flight are answered. So only refusals without an answer among them count: many in a row, or a single one where the service has
+//! answered everything so far, with more calls in flight than ever.
 
 /// A pool refuses within this share of the usual time.
 const QUICK: f64 = 0.125;
 
 /// As many refusals in a row show a pool. Half of the calls may fail at random without being taken for one.
 const REFUSALS: u32 = 16;
+
+/// After so many answers in a row, a refusal with more calls in flight than ever shows a pool by itself.
+const ANSWERS: u32 = 16;
 
 /// The ceiling rises when so many times its number of calls have been answered.
 const CALLS: f64 = 64.0;
@@ -24,11 +28,14 @@ pub(super) struct Ceiling {
     /// Refusals in a row, and the fewest calls in flight among them.
     refusals: u32,
     refused: f64,
+    /// Answers in a row, and the most calls in flight with an answer.
+    answers: u32,
+    most: f64,
 }
 
 impl Ceiling {
     pub(super) fn new() -> Self {
-        Self { level: f64::INFINITY, answered: 0.0, refusals: 0, refused: f64::INFINITY }
+        Self { level: f64::INFINITY, answered: 0.0, refusals: 0, refused: f64::INFINITY, answers: 0, most: 0.0 }
     }
 
     pub(super) fn level(&self) -> f64 {
@@ -49,6 +56,8 @@ impl Ceiling {
         if in_flight >= self.refused {
             (self.refusals, self.refused) = (0, f64::INFINITY);
         }
+        self.answers = self.answers.saturating_add(1);
+        self.most = self.most.max(in_flight);
         self.answered += 1.0;
         if self.answered >= CALLS * self.level {
             self.answered = 0.0;
@@ -61,8 +70,9 @@ impl Ceiling {
         if took >= QUICK * usual {
             return None;
         }
+        let is_first = in_flight > self.most && std::mem::take(&mut self.answers) >= ANSWERS;
         self.refusals += 1;
         self.refused = self.refused.min(in_flight);
-        (self.refusals >= REFUSALS).then_some(self.refused - 1.0)
+        (is_first || self.refusals >= REFUSALS).then_some(self.refused - 1.0)
     }
 }
