@@ -8,7 +8,7 @@
 
 use std::time::Duration;
 
-use super::{Outcome, Ticket};
+use super::ticket::{Outcome, Ticket};
 
 /// See the module.
 #[derive(Clone, Debug)]

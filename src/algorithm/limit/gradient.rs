@@ -18,7 +18,7 @@
 
 use std::time::Duration;
 
-use super::{Outcome, Ticket};
+use super::ticket::{Outcome, Ticket};
 use crate::ground::time::nanos;
 
 const QUEUE: f64 = 4.0;

@@ -1,6 +1,13 @@
+//! How a limit is found, and a limit that follows one of the laws.
+
 use std::time::Duration;
 
-use super::{Aimd, Bounds, Gradient, Limit, TwoPoint, Vegas};
+use super::aimd::Aimd;
+use super::gradient::Gradient;
+use super::ticket::{Outcome, Ticket};
+use super::two_point::{Bounds, TwoPoint};
+use super::vegas::Vegas;
+use crate::ground::time::Instant;
 
 /// The timeout of AIMD, above which a call counts as dropped: that of Netflix.
 const AIMD_TIMEOUT: Duration = Duration::from_secs(5);
@@ -40,6 +47,61 @@ impl Law {
             Self::Gradient => Limit::Gradient(Gradient::new(start, start.min(Self::START), max)),
             Self::Vegas => Limit::Vegas(Vegas::new(start, max)),
             Self::TwoPoint { objective } => Limit::TwoPoint(TwoPoint::new(Bounds { start, max, objective })),
+        }
+    }
+}
+
+/// A limit that follows one of the laws.
+#[allow(clippy::large_enum_variant, reason = "a gate has one, and a box would cost each call a cache line")]
+#[derive(Clone, Debug)]
+pub(crate) enum Limit {
+    /// Does not learn.
+    Fixed(usize),
+    Aimd(Aimd),
+    Gradient(Gradient),
+    Vegas(Vegas),
+    TwoPoint(TwoPoint),
+}
+
+impl Limit {
+    /// The number of calls that may be in flight now.
+    #[inline]
+    pub(crate) fn limit(&self) -> usize {
+        match self {
+            Self::Fixed(limit) => *limit,
+            Self::Aimd(law) => law.limit(),
+            Self::Gradient(law) => law.limit(),
+            Self::Vegas(law) => law.limit(),
+            Self::TwoPoint(law) => law.limit(),
+        }
+    }
+
+    /// A call is admitted, and `in_flight` calls are in flight with it.
+    #[inline]
+    pub(crate) fn begin(&mut self, in_flight: usize, _now: Instant) -> Ticket {
+        match self {
+            Self::TwoPoint(law) => law.begin(in_flight),
+            _ => Ticket::new(in_flight, self.limit(), 0, 0),
+        }
+    }
+
+    /// Uses these bounds from now on, if the law has any. Returns whether the limit has changed.
+    pub(crate) fn set_bounds(&mut self, bounds: Bounds) -> bool {
+        match self {
+            Self::TwoPoint(law) => law.set_bounds(bounds),
+            _ => false,
+        }
+    }
+
+    /// The call has ended after `took`. Returns whether the limit has changed.
+    #[inline]
+    pub(crate) fn end(&mut self, ticket: Ticket, took: Duration, outcome: Outcome, _now: Instant) -> bool {
+        match self {
+            Self::Fixed(_) => false,
+            Self::Aimd(law) => law.end(ticket, took, outcome),
+            Self::Gradient(law) => law.end(ticket, took, outcome),
+            Self::Vegas(law) => law.end(ticket, took, outcome),
+            Self::TwoPoint(law) => law.end(ticket, took, outcome),
         }
     }
 }

@@ -1,7 +1,11 @@
 use std::time::Duration;
 
-use super::gradient::WarmUpMean;
+use super::aimd::Aimd;
+use super::gradient::{Gradient, WarmUpMean};
+use super::two_point::Bounds;
+use super::vegas::Vegas;
 use super::*;
+use crate::ground::time::Instant;
 
 const NOW: Instant = Instant::from_nanos(1 << 40);
 const MS: Duration = Duration::from_millis(1);

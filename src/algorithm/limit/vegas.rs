@@ -21,7 +21,7 @@
 
 use std::time::Duration;
 
-use super::{Outcome, Ticket};
+use super::ticket::{Outcome, Ticket};
 use crate::ground::time::nanos;
 
 /// A new `least` is taken after so many times the limit, at most.

@@ -1,7 +1,9 @@
 //! What the windows of one cycle say: how much longer calls take at the upper level than at the lower one.
 
-use super::levels::SLACK;
 use super::window::Summary;
+
+/// The upper level is above the knee by this share. So the usual ratio is one and this.
+pub(super) const SLACK: f64 = 0.33;
 
 /// How far the usual ratio must be away, in standard errors, for a decision without the last window.
 const CERTAIN: f64 = 2.5;
@@ -33,7 +35,7 @@ impl Cycle {
     pub(super) fn ratio(&self) -> Option<Ratio> {
         let Self { high, low, again, most, noise } = *self;
         let last = again.unwrap_or(high);
-        let slope = (high.slope + low.slope + last.slope) / 3.0;
+        let slope = (high.slope + last.slope) / 4.0 + low.slope / 2.0;
         let raw = ((high.mean + last.mean) / 2.0 - low.mean) / slope;
         let drift = (last.mean - high.mean) / slope;
         let upper = match again {

@@ -1,6 +1,6 @@
 //! The decision: where to measure next, and at which level to work meanwhile.
 
-use super::cycle::Ratio;
+use super::cycle::{Ratio, SLACK};
 
 /// The lower level, as a share of the upper one.
 pub(super) const LOWER: f64 = 0.65;
@@ -8,11 +8,8 @@ pub(super) const LOWER: f64 = 0.65;
 /// The same while the knee may be far below.
 const FAR_LOWER: f64 = 0.5;
 
-/// The upper level is above the knee by this share.
-pub(super) const SLACK: f64 = 0.3;
-
 /// The working level is above the knee by so many standard errors.
-const MARGIN: f64 = 1.2;
+const MARGIN: f64 = 1.5;
 
 /// The standard error at which half of a measured change is followed. The windows are sized for it.
 pub(super) const ERROR: f64 = 0.1;
@@ -31,8 +28,10 @@ pub(super) struct Levels {
     knee: f64,
     /// The level between two cycles.
     work: f64,
-    /// The windows between two cycles.
+    /// The windows between two cycles that confirm the knee.
     patience: u32,
+    /// The windows until the next cycle.
+    hold: u32,
     /// No queue was seen yet.
     slow_start: bool,
     /// Cycles in a row without a queue.
@@ -43,7 +42,7 @@ pub(super) struct Levels {
 
 impl Levels {
     pub(super) fn new(level: f64) -> Self {
-        Self { level, knee: level, work: level, patience: 0, slow_start: true, free: 0, clear: 0 }
+        Self { level, knee: level, work: level, patience: 0, hold: 0, slow_start: true, free: 0, clear: 0 }
     }
 
     pub(super) fn upper(&self) -> f64 {
@@ -60,8 +59,8 @@ impl Levels {
         self.work
     }
 
-    pub(super) fn patience(&self) -> u32 {
-        self.patience
+    pub(super) fn hold(&self) -> u32 {
+        self.hold
     }
 
     pub(super) fn bound(&mut self, most: f64) {
@@ -76,11 +75,18 @@ impl Levels {
         self.level = level.max(1.0);
         self.work = self.level;
         self.slow_start = false;
-        (self.free, self.clear, self.patience) = (0, 0, 0);
+        (self.free, self.clear) = (0, 0);
+        self.distrust();
+    }
+
+    /// Calls take longer than they did at the same level, so the knee may be far below.
+    pub(super) fn suspect(&mut self) {
+        self.distrust();
+        self.clear = 2;
     }
 
     pub(super) fn distrust(&mut self) {
-        self.patience = 0;
+        (self.patience, self.hold) = (0, 0);
     }
 
     /// The lower level is certainly not below the knee, and becomes the upper one.
@@ -95,6 +101,7 @@ impl Levels {
             // Nothing is below one: wait.
             u32::from(lower < 2.0)
         };
+        self.hold = self.patience;
         (self.level, self.knee, self.work) = (lower, lower, lower);
         (self.slow_start, self.free) = (false, 0);
     }
@@ -107,6 +114,7 @@ impl Levels {
         let free = ratio.is_free((slack / knee).ln_1p());
         if free && self.slow_start && most > upper {
             self.level = (2.0 * upper).min(most);
+            self.hold = 0;
             return;
         }
         self.slow_start = false;
@@ -135,6 +143,7 @@ impl Levels {
         let expected = ratio.error.hypot(1.0 / upper).max(0.02);
         let confirmed = !repeated && !free && change.abs() < CONFIRMING * expected;
         self.patience = if confirmed || stopped { longer(self.patience) } else { 0 };
+        self.hold = self.patience;
     }
 }
 

@@ -9,7 +9,7 @@
 //! exponential times; far above it is the mean of their logarithms, so that one call in a hundred that takes a hundred times as long
 //! does not decide alone.
 
-use super::super::Outcome;
+use crate::algorithm::limit::ticket::Outcome;
 
 /// A window is over when all but one in so many of its calls have ended: the rest may hang.
 const STRAGGLERS: u32 = 16;

@@ -1,0 +1,39 @@
+//! What a limit learns from a call.
+
+/// How a call ended, as far as a limit is concerned.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Outcome {
+    /// Answered; its time counts.
+    Good,
+    /// Answered with an error. It proves nothing about the load.
+    Failed,
+    /// Cut or abandoned without an answer: it would have taken at least this long.
+    Late,
+    /// The service refused the call itself, without a reason: its own pool may be full.
+    NoRoom,
+}
+
+/// What a limit wants to know about an admission when the call ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[must_use]
+pub(crate) struct Ticket {
+    /// Counts the changes of the limit; an older one is stale.
+    pub(super) epoch: u32,
+    /// The number of admissions in this epoch before it.
+    pub(super) index: u32,
+    /// The calls in flight, this one included.
+    pub(super) in_flight: u32,
+    /// The limit at that time.
+    pub(super) limit: u32,
+}
+
+impl Ticket {
+    pub(super) fn new(in_flight: usize, limit: usize, epoch: u32, index: u32) -> Self {
+        Self { epoch, index, in_flight: saturate(in_flight), limit: saturate(limit) }
+    }
+}
+
+/// Also for the largest counts.
+pub(super) fn saturate(count: usize) -> u32 {
+    u32::try_from(count).unwrap_or(u32::MAX)
+}
