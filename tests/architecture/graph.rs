@@ -41,7 +41,7 @@ const ORDER_WITHIN: [(&str, &[&[&str]]); 15] = [
     (
         "algorithm",
         &[
-            &["backoff", "chaos", "estimate", "evidence", "fallback", "gcra", "hedge", "quarantine", "quorum"],
+            &["backoff", "chaos", "estimate", "evidence", "fallback", "gcra", "hedge", "limit", "quarantine", "quorum"],
             &["balance", "breaker", "budget", "queue"],
         ],
     ),
