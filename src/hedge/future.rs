@@ -103,7 +103,7 @@ where
 }
 
 /// An attempt that ended: its index, and its result.
-type EndedAttempt<T> = (usize, Verdict, Result<T, BoxError>);
+type EndedFlight<T> = (usize, Verdict, Result<T, BoxError>);
 
 impl<S, K, C> ResponseFuture<S, K, C>
 where
@@ -113,7 +113,7 @@ where
     C: Classify<S::Response>,
 {
     /// Polls the attempts in their order, up to the first that ends.
-    fn poll_attempts(self: Pin<&mut Self>, cx: &mut task::Context<'_>) -> Option<EndedAttempt<C::Settled>> {
+    fn poll_attempts(self: Pin<&mut Self>, cx: &mut task::Context<'_>) -> Option<EndedFlight<C::Settled>> {
         let mut this = self.project();
         let call = this.call;
         // The call may have been moved to a task in which no outer layer enforces the deadline.

@@ -23,7 +23,7 @@ const PUT_ASIDE: Duration = Duration::from_millis(100);
 /// A body with the calls that go on in it.
 #[pin_project(PinnedDrop)]
 #[derive(Debug)]
-pub(super) struct Carried<B, G: Guard, J: Judge> {
+pub(super) struct CarriedBody<B, G: Guard, J: Judge> {
     /// Dropped before the calls are settled: otherwise the next call could get the permit while the connection is still
     /// in use.
     #[pin]
@@ -39,7 +39,7 @@ pub(super) struct Carried<B, G: Guard, J: Judge> {
     ended: Option<(Instant, Instant)>,
 }
 
-impl<B, G: Guard, J: Judge> Carried<B, G, J> {
+impl<B, G: Guard, J: Judge> CarriedBody<B, G, J> {
     pub(super) fn new(body: B, call: HeldCall<G, J>, now: Instant) -> Self {
         let (body, layers) = (Some(Paced::new(body, call.expiry.pace)), Layers::new(call.expiry));
         Self { body, call: Some(call), layers, waiting_since: None, turn_since: now, ended: None }
@@ -118,7 +118,7 @@ fn waited<G: Guard, J: Judge>(call: Option<&mut HeldCall<G, J>>, layers: &mut La
     }
 }
 
-impl<B, G, J> Carried<B, G, J>
+impl<B, G, J> CarriedBody<B, G, J>
 where
     B: Body<Data = Bytes>,
     B::Error: Into<BoxError>,
@@ -176,7 +176,7 @@ where
 }
 
 #[pinned_drop]
-impl<B, G: Guard, J: Judge> PinnedDrop for Carried<B, G, J> {
+impl<B, G: Guard, J: Judge> PinnedDrop for CarriedBody<B, G, J> {
     fn drop(self: Pin<&mut Self>) {
         let mut this = self.project();
         let for_slowness = scope::is_cutting_idle();

@@ -7,7 +7,7 @@ use tokio::runtime::Handle;
 use tower::BoxError;
 
 use super::call::HeldCall;
-use super::carried::Carried;
+use super::carried::CarriedBody;
 use super::joining::Joinable;
 use super::judge::Judge;
 use super::layers::{Outer, first_look};
@@ -50,7 +50,7 @@ where
         let deadline = inherited.deadline.map(|_| expiry.at);
         let context = inherited.with_deadline(deadline).with_end(None, false).with_enforced(deadline.is_some());
         let due = first_look(&expiry, now);
-        let slot = Arc::new(Slot::new(Carried::new(body, call, now), now));
+        let slot = Arc::new(Slot::new(CarriedBody::new(body, call, now), now));
         let entry = reaper::watch(Arc::clone(&slot) as _, due);
         Self { slot, entry, due, settled: false, reader_runtime_entry: None, in_a_row: 0, context }
     }

@@ -9,7 +9,7 @@ use http_body::{Body, Frame};
 use tower::BoxError;
 
 use super::call::HeldCall;
-use super::carried::Carried;
+use super::carried::CarriedBody;
 use super::layers::Outer;
 use super::slot::Slot;
 use crate::admission::reaper::{Parked, Visit};
@@ -76,7 +76,7 @@ fn slot() -> (Arc<Slot<Stalled, Recorder, ByStatus>>, Count, Count) {
     let call =
         HeldCall { guard, judge: ByStatus::default(), head: Verdict::Success, decided: true, lasts: false, expiry };
     let since = DUE.minus(Duration::from_secs(1));
-    let slot = Slot::new(Carried::new(Stalled(Arc::clone(&bodies)), call, since), since);
+    let slot = Slot::new(CarriedBody::new(Stalled(Arc::clone(&bodies)), call, since), since);
     (Arc::new(slot), guards, bodies)
 }
 

@@ -8,7 +8,7 @@ use http_body::{Body, Frame, SizeHint};
 use tower::BoxError;
 
 use super::call::End;
-use super::carried::Carried;
+use super::carried::CarriedBody;
 use super::judge::Judge;
 use super::layers::{Outer, Reached};
 use crate::admission::reaper::{self, Parked, Visit};
@@ -34,7 +34,7 @@ pub(super) struct Slot<B, G: Guard, J: Judge> {
     since: Instant,
 }
 
-type PinnedBody<B, G, J> = Pin<Box<Carried<B, G, J>>>;
+type PinnedBody<B, G, J> = Pin<Box<CarriedBody<B, G, J>>>;
 
 enum SlotState<B, G: Guard, J: Judge> {
     /// `waker` is that of the last poll, unless it has been woken since => Taken | Cut | Over
@@ -68,7 +68,7 @@ where
     G: Guard,
     J: Judge,
 {
-    pub(super) fn new(carried: Carried<B, G, J>, since: Instant) -> Self {
+    pub(super) fn new(carried: CarriedBody<B, G, J>, since: Instant) -> Self {
         let state = SlotState::Kept { carried: Box::pin(carried), waker: None };
         Self { state: Mutex::new(state), came_at: AtomicU64::new(0), since }
     }
@@ -199,7 +199,7 @@ where
     }
 
     /// Queries the body, unlocked. The answer is `over` if the body has ended, and `unknown` if it is taken or cut.
-    fn ask<T>(&self, question: impl FnOnce(&Carried<B, G, J>) -> T, over: T, unknown: T) -> T {
+    fn ask<T>(&self, question: impl FnOnce(&CarriedBody<B, G, J>) -> T, over: T, unknown: T) -> T {
         let carried = {
             let mut state = lock(&self.state);
             match std::mem::replace(&mut *state, SlotState::Over) {
