@@ -38,7 +38,10 @@ struct Load {
 impl Load {
     fn new(deadline: Duration) -> Self {
         let phase = Arc::new(Mutex::new((USUAL, fastrand::Rng::with_seed(3))));
-        Self { layer: layer(HedgeConfig::default()), deadline, timeout_inside: false, phase, log: Log::default() }
+        // A fifth of the calls may be hedged.
+        let budget = BudgetConfig { ratio: 0.2, reserve_per_second: 1.0, ..BudgetConfig::default() };
+        let layer = layer(HedgeConfig { budget, ..HedgeConfig::default() });
+        Self { layer, deadline, timeout_inside: false, phase, log: Log::default() }
     }
 
     async fn run(&self, phase: Phase, seconds: usize) -> Outcome {
