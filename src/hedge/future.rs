@@ -117,17 +117,26 @@ where
         let mut this = self.project();
         let call = this.call;
         // The call may have been moved to a task in which no outer layer enforces the deadline.
-        let enforced = call.inherited.deadline.is_some_and(|deadline| scope::current().ends_by(deadline));
+        let current = scope::current();
+        let enforced = call.inherited.deadline.is_some_and(|deadline| current.ends_by(deadline));
+        if current.is_loss_repeated() {
+            call.hedging.loss_was_repeated();
+        }
         let layer_id = call.policy.instruments.layer_id();
         for index in 0.. {
             let flight = this.flights.as_mut().get(index)?;
             let mut context = numbered(call.inherited, &call.settings, flight.number()).with_enforced(enforced);
+            context = context.with_loss_repeated(call.hedging.is_loss_repeated());
             if flight.is_detaching() {
                 // The deadline may be our own, so inner layers do not see it otherwise, and what the response keeps would be lost
                 // to it.
                 context = context.with_deadline(Some(call.deadline.at()));
             }
-            let (news, endpoint) = call.endpoints.noting(|| flight.poll(cx, this.classifier, context, layer_id));
+            let poll = || call.endpoints.noting(|| flight.poll(cx, this.classifier, context, layer_id));
+            let ((news, endpoint), is_repeated) = scope::noting_loss_repeated(poll);
+            if is_repeated {
+                call.hedging.loss_was_repeated();
+            }
             if endpoint.is_some() && call.hedging.started() > 1 {
                 // An attempt may have waited for its endpoint while later ones were started.
                 call.endpoints.avoid_last();

@@ -230,6 +230,9 @@ impl<S, K: Kept, T> HedgedCall<S, K, T> {
         if report::is_requested() {
             self.earlier().verdicts.push(verdict);
         }
+        if verdict == Verdict::Lost && self.hedging.is_loss_repeated() {
+            scope::mark_loss_repeated();
+        }
         let limits = self.limits(time::now(), took);
         let Self { hedging, source, .. } = self;
         let repeatable = |verdict| source.as_ref().is_some_and(|source| source.kept.repeatable(verdict));

@@ -50,7 +50,7 @@
 //! | `failed` | the same: a fatal failure is the result |
 //! | `transient`, `unprocessed`, `timed_out`, `unsent`, `overloaded` | the next attempt starts at once, or after the pause that the dependency asks for (`Retry-After`, `grpc-retry-pushback-ms`); attempts in flight go on |
 //! | `do_not_retry` (negative pushback), `ignored` (refused by an inner layer) | no further attempt starts; attempts in flight go on |
-//! | `lost` | one other attempt at most: the request may have crashed the dependency |
+//! | `lost` | one other attempt at most, in all retries and hedges around the call: the request may have crashed the dependency |
 //!
 //! If all attempts fail, the last failure is returned. A cut or a refusal of this crate never replaces a failure of the dependency.
 //!

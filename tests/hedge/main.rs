@@ -20,6 +20,7 @@ mod budget;
 mod censored;
 mod learned;
 mod load;
+mod losses;
 mod observed;
 mod vectors;
 

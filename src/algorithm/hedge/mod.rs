@@ -71,7 +71,7 @@ pub(crate) struct Hedging {
     /// When the dependency wants the next attempt at the earliest.
     not_before: Option<Instant>,
     stopped: Option<NoAttempt>,
-    /// Whether an attempt was lost. Its request may have crashed the dependency, so it is sent to one more at most.
+    /// Whether an attempt was lost, here or further out. Its request may have crashed the dependency, so it is sent to one more at most.
     lost: bool,
 }
 
@@ -117,6 +117,19 @@ impl Hedging {
         if self.lost {
             self.stop(NoAttempt::Verdict);
         }
+    }
+
+    /// Another layer has repeated a lost attempt of this call. Those in flight go on, and no further one starts.
+    pub(crate) fn loss_was_repeated(&mut self) {
+        self.lost = true;
+        if self.started > 0 {
+            self.stop(NoAttempt::Verdict);
+        }
+    }
+
+    /// Whether an attempt that is lost now is not repeated: another one was lost, or is in flight besides.
+    pub(crate) fn is_loss_repeated(&self) -> bool {
+        self.lost || self.in_flight > 1
     }
 
     /// The newest attempt was sent: the next one follows after `delay`, unless an answer is there before. `None`: only after a failure.
@@ -175,7 +188,10 @@ impl Hedging {
             Verdict::Success | Verdict::CallerFault | Verdict::Failed => return AfterAttempt::Decided,
             // Those in flight were accepted, and may succeed.
             Verdict::DoNotRetry | Verdict::Ignored | Verdict::Abandoned => self.stop(NoAttempt::Verdict),
-            Verdict::Lost if self.lost || self.in_flight > 0 => self.stop(NoAttempt::Verdict),
+            Verdict::Lost if self.lost || self.in_flight > 0 => {
+                self.lost = true;
+                self.stop(NoAttempt::Verdict);
+            }
             Verdict::Lost => self.lost = true,
             Verdict::Transient
             | Verdict::Unprocessed

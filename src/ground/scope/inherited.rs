@@ -38,7 +38,8 @@ const BEFORE_MASK: u32 = (1 << (PRIORITY_SHIFT - BEFORE_SHIFT)) - 1;
 const LASTS: u32 = 1 << 19;
 pub(super) const HAS_END: u32 = 1 << 18;
 const PAID_IN: u32 = 1 << 17;
-const ATTEMPT_MASK: u32 = PAID_IN - 1;
+const LOSS_REPEATED: u32 = 1 << 16;
+const ATTEMPT_MASK: u32 = LOSS_REPEATED - 1;
 
 impl Context {
     pub(crate) const NONE: Self = Self { deadline: None, end: None, word: (Priority::Normal as u32) << PRIORITY_SHIFT };
@@ -121,6 +122,18 @@ impl Context {
         Self { word: self.word | PAID_IN, ..self }
     }
 
+    /// Whether a layer further out has repeated this call because it was lost, or another attempt is in flight: if it is lost now, it is
+    /// not repeated.
+    #[inline]
+    pub(crate) fn is_loss_repeated(&self) -> bool {
+        self.word & LOSS_REPEATED != 0
+    }
+
+    #[inline]
+    pub(crate) fn with_loss_repeated(self, is_repeated: bool) -> Self {
+        Self { word: self.word | if is_repeated { LOSS_REPEATED } else { 0 }, ..self }
+    }
+
     #[inline]
     fn with_before(self, before: u32) -> Self {
         Self { word: self.word & !(BEFORE_MASK << BEFORE_SHIFT) | before.min(BEFORE_MASK) << BEFORE_SHIFT, ..self }
@@ -164,7 +177,7 @@ mod tests {
     fn setters_keep_the_other_parts() {
         for priority in [Priority::Low, Priority::Normal, Priority::High, Priority::Critical] {
             for (enforced, lasts, attempt, before) in
-                [(false, true, 0, 1), (true, false, 1, 0), (true, true, 70_000, 511)]
+                [(false, true, 0, 1), (true, false, 1, 0), (true, true, 60_000, 511)]
             {
                 let end = Some(Instant::MAX);
                 let set = |context: Context| {
@@ -187,6 +200,8 @@ mod tests {
             (paid_in.attempt(), paid_in.with_attempt(4).is_paid_in(), paid_in.uncounted().attempt()),
             (3, true, 0)
         );
+        let lost = Context::NONE.with_attempt(u32::MAX).with_loss_repeated(true).with_loss_repeated(false);
+        assert!(lost.is_loss_repeated() && lost.uncounted().is_loss_repeated() && !paid_in.is_loss_repeated());
         let most = Context::NONE.with_attempt(u32::MAX).with_before(u32::MAX);
         assert_eq!((most.attempt(), most.before()), (ATTEMPT_MASK, BEFORE_MASK));
         assert_eq!((most.priority(), most.enforced(), most.lasts()), (Priority::Normal, false, false));

@@ -25,7 +25,7 @@
 //!
 //! | input | set by | read by |
 //! |---|---|---|
-//! | context: deadline, end, attempt, priority | deadline, retry, extraction of headers, [`context`](crate::context) | every layer |
+//! | context: deadline, end, attempt, priority, whether a lost attempt was repeated | deadline, retry, extraction of headers, [`context`](crate::context) | every layer |
 //! | enforcer: the task whose layer ends the call at its deadline | deadline, retry | every timer, which is then not armed |
 //! | start: the reading of the clock at which the call begins | every layer | the next layer, once |
 //! | latest reading of the clock on this thread; outlives the poll | every reading | what needs no fresh one |
@@ -38,6 +38,7 @@
 //! |---|---|---|
 //! | local wait: the poll ends in a queue or a backoff of seawall | permits, rate limit, retry | circuit breaker, retry |
 //! | exhausted: retries are exhausted, so do not retry further out | retry, circuit breaker | extraction of headers |
+//! | loss repeated: an attempt was lost and is repeated, or another one was in flight | retry, hedge | retry, hedge |
 //! | endpoint: where the call was sent | balance | retry, hedge, quorum, quarantine |
 //! | loss: the endpoint where an attempt was lost | balance | quarantine |
 //! | answer: when the call was answered or given up, and the dependency's time until then | circuit breaker | balance |
@@ -86,6 +87,7 @@ struct Scope {
     is_cut: Cell<bool>,
     is_needless: Cell<bool>,
     local_waits: Cell<u64>,
+    loss_repeats: Cell<u64>,
     /// `None` without a collector.
     exhausted: Cell<Option<Exhausted>>,
     gate_polls: Cell<GatePolls>,
@@ -109,6 +111,7 @@ impl Scope {
             is_cut: Cell::new(false),
             is_needless: Cell::new(false),
             local_waits: Cell::new(0),
+            loss_repeats: Cell::new(0),
             exhausted: Cell::new(None),
             gate_polls: Cell::new(GatePolls { gates: 0, asked: 0 }),
             endpoint: Cell::new(None),
@@ -248,6 +251,19 @@ pub(crate) fn noting_local_wait<T>(poll: impl FnOnce() -> T) -> (T, bool) {
 pub(crate) fn hiding_local_wait<T>(poll: impl FnOnce() -> T) -> (T, bool) {
     let _restore = Restore::after(|scope| &scope.local_waits, SCOPE.with(|scope| scope.local_waits.get()));
     noting_local_wait(poll)
+}
+
+/// Records that a layer repeats an attempt that was lost, or had another one in flight when it was lost.
+pub(crate) fn mark_loss_repeated() {
+    SCOPE.with(|scope| scope.loss_repeats.set(scope.loss_repeats.get().wrapping_add(1)));
+}
+
+/// Runs `poll`, and returns whether a layer has repeated a lost attempt meanwhile.
+#[inline]
+pub(crate) fn noting_loss_repeated<T>(poll: impl FnOnce() -> T) -> (T, bool) {
+    let before = SCOPE.with(|scope| scope.loss_repeats.get());
+    let output = poll();
+    (output, SCOPE.with(|scope| scope.loss_repeats.get()) != before)
 }
 
 /// Records the endpoint that the current call is sent to, by its process-wide number.

@@ -120,13 +120,17 @@ impl<S, K: Kept, T> HedgedCall<S, K, T> {
             None => self.policy.budget.withdraw(now).ok_or(Stop::Budget)?,
         };
         let number = self.hedging.started().saturating_add(1);
-        let _entered = scope::enter(super::numbered(self.inherited, &self.settings, number));
+        let is_beside = self.hedging.in_flight() > 0;
+        let context = super::numbered(self.inherited, &self.settings, number);
+        let _entered = scope::enter(context.with_loss_repeated(is_beside || self.hedging.is_loss_repeated()));
         let source = self.source.as_mut().ok_or(Stop::NotRepeatable)?;
-        let is_alone = self.hedging.in_flight() == 0;
-        let request = if is_alone { source.kept.next() } else { source.kept.next_beside() };
+        let request = if is_beside { source.kept.next_beside() } else { source.kept.next() };
         let request = request.ok_or(Stop::NotRepeatable)?;
         let upload_waits = source.kept.sending();
         let service = Taken::not_ready(source.service.clone(), self.policy.readiness_limit.clone());
+        if self.hedging.is_loss_repeated() && !is_beside {
+            scope::mark_loss_repeated();
+        }
         self.hedging.start();
         self.endpoints.avoid_last();
         if !self.hedging.may_start() {

@@ -66,7 +66,9 @@ where
         let attempts = this.attempts;
         attempts.polled = true;
         // The call may have been moved to a task in which no outer layer enforces the deadline.
-        let enforced = attempts.inherited.deadline.is_some_and(|deadline| scope::current().ends_by(deadline));
+        let current = scope::current();
+        let enforced = attempts.inherited.deadline.is_some_and(|deadline| current.ends_by(deadline));
+        attempts.progress.lost |= current.is_loss_repeated();
         let layer_id = attempts.policy.instruments.layer_id();
         if attempts.policy.instruments.named().is_some() {
             // Otherwise the end of the call would use an older clock read than that of an inner layer.
@@ -74,7 +76,7 @@ where
         }
         loop {
             let call_context = numbered(attempts.inherited, &attempts.settings, attempts.progress.attempts);
-            let call_context = call_context.with_enforced(enforced);
+            let call_context = call_context.with_enforced(enforced).with_loss_repeated(attempts.progress.lost);
             let inside = inside(call_context, attempts.cut);
             let (verdict, result) = match this.state.as_mut().project() {
                 RetryCallStateProj::Attempting { mut call } => {
@@ -83,7 +85,10 @@ where
                         let _sending = upload_waits::enter(attempts.upload_waits.as_ref());
                         let _span = attempts.span.as_ref().map(|span| span.enter());
                         let poll = || scope::noting_local_wait(|| call.as_mut().poll_call(cx, layer_id));
-                        attempts.endpoints.noting(poll).0
+                        let ((answer, _), is_repeated) =
+                            scope::noting_loss_repeated(|| attempts.endpoints.noting(poll));
+                        attempts.progress.lost |= is_repeated;
+                        answer
                     };
                     match answer {
                         (Poll::Ready(Ok(response)), _) => {
@@ -175,6 +180,9 @@ where
             match next {
                 Ok(granted) => {
                     attempts.keep_withdrawal(granted.withdrawal);
+                    if verdict == Verdict::Lost {
+                        scope::mark_loss_repeated();
+                    }
                     let (until, cause) = (granted.at, verdict);
                     // This drops the rest of the attempt, so that it holds nothing during the backoff.
                     match result {

@@ -11,7 +11,8 @@
 //!
 //! # What follows on a failed attempt
 //! The checks run in this order; the first *no* ends the call.
-//! 1. **The verdict**: is it one that [is retried](crate::verdict)? [`Lost`] is retried once at most. A local refusal by a layer of
+//! 1. **The verdict**: is it one that [is retried](crate::verdict)? [`Lost`] is retried once at most, and not
+//!    if a hedge or another retry, inside or around this one, has repeated a lost attempt of the call. A local refusal by a layer of
 //!    this crate is never retried, whatever the classifier says.
 //! 2. **Attempts**: are any left of `max_attempts`?
 //! 3. **The request**: can it be sent again, and may it be ([`Kept::repeatable`])?

@@ -31,8 +31,8 @@ pub(super) struct RetryProgress {
     pub(super) since: Instant,
     /// The backoff before the last one.
     delay: Duration,
-    /// Whether an attempt was lost.
-    lost: bool,
+    /// Whether an attempt was lost and repeated, here or by another layer: the next loss is not.
+    pub(super) lost: bool,
 }
 
 impl RetryProgress {
