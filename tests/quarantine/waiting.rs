@@ -20,9 +20,17 @@ async fn waiting_ends_at_the_deadline_and_at_the_bound() {
     assert!(with_deadline.poll().is_pending() && without.poll().is_pending());
     let too_many = service.clone().oneshot("a").await;
     assert_eq!((reason(&too_many), start.elapsed()), (Some(Reason::QueueFull), Duration::ZERO));
+    let text = too_many.unwrap_err().to_string();
+    assert!(text.starts_with("too many calls wait while requests like this one are sent one at a time"), "{text}");
     assert!(with_deadline.await.is_err());
     assert!(start.elapsed() <= 302 * MS, "{:?}", start.elapsed());
-    assert_eq!(reason(&without.await), Some(Reason::QueueTimeout));
+    let late = without.await;
+    assert_eq!(reason(&late), Some(Reason::QueueTimeout));
+    let text = late.unwrap_err().to_string();
+    assert!(
+        text.starts_with("the turn did not come in time while requests like this one are sent one at a time"),
+        "{text}"
+    );
     assert!(start.elapsed() <= SECOND + 2 * MS, "{:?}", start.elapsed());
     drop(turn);
 }

@@ -6,9 +6,7 @@ use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use super::{FailedVotes, Numbers, Reason, TripCause, Why};
-use crate::ground::layer_id::LayerId;
-#[cfg(test)]
-use crate::ground::layer_id::LayerKind;
+use crate::ground::layer_id::{LayerId, LayerKind};
 
 /// A call that a layer refused, or ended before there was an answer.
 ///
@@ -145,6 +143,19 @@ impl Rejected {
         self.name.as_deref()
     }
 
+    /// The reason in the words of the layer. The queue of a quarantine is not for permits.
+    fn text(&self) -> &'static str {
+        match (self.layer_id.kind(), self.reason) {
+            (LayerKind::Quarantine, Reason::QueueFull) => {
+                "too many calls wait while requests like this one are sent one at a time"
+            }
+            (LayerKind::Quarantine, Reason::QueueTimeout) => {
+                "the turn did not come in time while requests like this one are sent one at a time"
+            }
+            (_, reason) => reason.text(),
+        }
+    }
+
     pub(crate) fn layer_id(&self) -> LayerId {
         self.layer_id
     }
@@ -205,7 +216,7 @@ pub(crate) enum RefusalKind {
 /// queue is full (layer `bulkhead`, name `payments`): waiting 64, limit 16; retry after 1.5s``.
 impl fmt::Display for Rejected {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.numbers.opened_by().map_or(self.reason.text(), TripCause::text))?;
+        f.write_str(self.numbers.opened_by().map_or_else(|| self.text(), TripCause::text))?;
         if let Some(elapsed) = self.numbers.elapsed() {
             write!(f, " after {elapsed:.1?}")?;
         }
