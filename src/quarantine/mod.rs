@@ -49,7 +49,8 @@
 //!   such a call a fingerprint can be quarantined by mistake, which is why the first quarantine is short.
 //! - **An endpoint that crashes without the fingerprint, too.** If another fingerprint was lost at the same endpoint within ten seconds,
 //!   before or after, in a crash in which this one was not in flight, the loss does not count. If it has counted already, it is withdrawn,
-//!   and a quarantine may end by that. So an endpoint that crashes for all requests quarantines none of them.
+//!   and a quarantine may end by that: after a second, or after three more losses there, in which the endpoint has answered no call. A
+//!   loss after which it does answer is no crash, so broken connections hide no request that kills. So an endpoint that crashes for all requests quarantines none of them.
 //!   (Two poisoned fingerprints that crash the same endpoint within this time explain each other's losses, and kill more instances.)
 //! - **A crash that two suspects share.** Only one of them need have caused it. Each is sent again.
 //!

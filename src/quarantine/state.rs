@@ -183,8 +183,10 @@ impl QuarantineState {
 
     #[cold]
     fn answered_after_a_loss(&self, endpoint: At, sent: Instant) {
-        let now = time::now();
-        if now.as_nanos() > self.answers_until.load(Ordering::Relaxed) {
+        let (now, until) = (time::now(), self.answers_until.load(Ordering::Relaxed));
+        if now.as_nanos() > until {
+            // A loss meanwhile has set a later time.
+            let _ = self.answers_until.compare_exchange(until, 0, Ordering::Relaxed, Ordering::Relaxed);
             return;
         }
         let limits = self.limits();

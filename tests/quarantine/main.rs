@@ -1,6 +1,7 @@
 //! The quarantine layer, through its public API and in virtual time.
 #![allow(clippy::disallowed_methods, reason = "tests sleep and look at the clock as users do")]
 
+mod chaos;
 mod kills;
 mod losses;
 mod no_harm;

@@ -78,6 +78,7 @@ impl Suspects {
         now: Instant,
     ) -> QuarantineAdmission {
         self.purge(limits, now);
+        self.settle(limits, now);
         let suspect = self.suspects.get_mut(&fingerprint).filter(|suspect| now < suspect.forget_at(limits));
         let Some(suspect) = suspect else { return QuarantineAdmission::Free };
         self.last_turn += 1;
@@ -91,16 +92,34 @@ impl Suspects {
             self.restore(loss.fingerprint, cleared, limits);
         }
         let was_suspect = self.suspects.get(&loss.fingerprint).is_some_and(|suspect| suspect.is_after(&loss, limits));
-        let new = SeenLoss { loss, was_suspect };
+        let new = SeenLoss { loss, was_suspect, was_quarantined: false, is_settled: false };
         self.recent.push(new);
-        let is_explained = self.recent.iter().any(|other| self.explains(other, &new));
+        self.answers_until = self.answers_until.max(Some(loss.at + ALIVE));
+        let is_explained = self.recent.iter().any(|other| self.explains_now(other, &new));
         let quarantined = if is_explained { None } else { self.count(new, limits) };
-        let explained = self.counted(|counted| self.explains(&new, counted));
-        LossChanges { quarantined, withdrawn: self.withdraw(explained, limits) }
+        if self.is_quarantined(loss.fingerprint) {
+            self.recent.mark_quarantined(&loss);
+        }
+        let shared = self.counted(|counted| is_of_other(&new, counted) && shares_crash(&new, counted));
+        let mut withdrawn = self.withdraw(shared, limits);
+        withdrawn.extend(self.settle(limits, loss.at));
+        LossChanges { quarantined, withdrawn }
+    }
+
+    /// Withdraws the losses that are explained by others after which the endpoint has not answered. Before that, it may be that only a
+    /// connection was lost. Returns the fingerprints of which fewer losses count than before.
+    fn settle(&mut self, limits: &Limits, now: Instant) -> Vec<u64> {
+        let settled = self.recent.settle(now);
+        // Later ones were compared with it when they were lost.
+        let explains = |other: &SeenLoss, counted: &SeenLoss| {
+            counted.loss.at <= other.loss.at && self.explains(other, counted, other.was_quarantined)
+        };
+        let explained = self.counted(|counted| settled.iter().any(|other| explains(other, counted)));
+        self.withdraw(explained, limits)
     }
 
     fn restore(&mut self, fingerprint: u64, mut cleared: Cleared, limits: &Limits) {
-        cleared.counted.retain(|counted| !self.recent.iter().any(|other| self.explains(other, counted)));
+        cleared.counted.retain(|counted| !self.recent.iter().any(|other| self.explains_now(other, counted)));
         if cleared.counted.len() < limits.endpoints as usize {
             cleared.quarantine = None;
         }
@@ -118,7 +137,6 @@ impl Suspects {
         let suspect = self.get_or_add(new.loss.fingerprint, limits)?;
         let quarantined = suspect.count(new, limits);
         self.changed(new.loss.fingerprint, limits);
-        self.answers_until = self.answers_until.max(Some(new.loss.at + ALIVE));
         quarantined
     }
 
@@ -142,29 +160,39 @@ impl Suspects {
     /// suspects and lost in the same crash: only one of the two need have caused it, and each will be sent again.
     ///
     /// Other calls that are lost in the same crash explain nothing, since a request that kills an instance kills all calls there. Nor
-    /// does another crash at which a quarantined fingerprint was lost: two that kill instances would explain each other.
-    fn explains(&self, other: &SeenLoss, explained: &SeenLoss) -> bool {
+    /// does another crash at which a quarantined fingerprint was lost: two that kill instances would explain each other. Nor does a loss
+    /// that the endpoint has survived: it is forgotten.
+    fn explains(&self, other: &SeenLoss, explained: &SeenLoss, is_quarantined: bool) -> bool {
         let (loss, other_loss) = (&explained.loss, &other.loss);
-        if other_loss.fingerprint == loss.fingerprint || other_loss.endpoint != loss.endpoint {
+        if !is_of_other(other, explained) {
             return false;
         }
         if loss.includes(other_loss) {
-            return explained.was_suspect && other.was_suspect;
+            return shares_crash(other, explained);
         }
         if other_loss.at.max(loss.at).since(other_loss.at.min(loss.at)) > AROUND {
             return false;
         }
-        let suspect = self.suspects.get(&other_loss.fingerprint);
-        let is_quarantined = suspect.is_some_and(|suspect| suspect.quarantine.is_some());
         let mut own = self.recent.iter().map(|own| &own.loss).filter(|own| own.fingerprint == loss.fingerprint);
         !is_quarantined && !own.any(|own| own.includes(other_loss))
+    }
+
+    fn explains_now(&self, other: &SeenLoss, explained: &SeenLoss) -> bool {
+        self.explains(other, explained, self.is_quarantined(other.loss.fingerprint))
+    }
+
+    fn is_quarantined(&self, fingerprint: u64) -> bool {
+        self.suspects.get(&fingerprint).is_some_and(|suspect| suspect.quarantine.is_some())
     }
 
     /// An endpoint has answered a call that was sent then, whatever the answer says. Withdraws the losses just before that call, since
     /// the endpoint did not crash. Returns the fingerprints of which fewer losses count than before.
     pub(crate) fn answered(&mut self, endpoint: At, sent: Instant, limits: &Limits, now: Instant) -> Vec<u64> {
+        self.recent.survived(endpoint, sent, now);
         let survived = self.counted(|counted| counted.loss.is_survived(endpoint, sent, now));
-        self.withdraw(survived, limits)
+        let mut withdrawn = self.withdraw(survived, limits);
+        withdrawn.extend(self.settle(limits, now));
+        withdrawn
     }
 
     /// Until when an answer can withdraw a loss. `None` if none can.
@@ -204,9 +232,6 @@ impl Suspects {
 
     fn count_bits(&mut self) {
         self.bits = self.suspects.keys().fold(0, |bits, fingerprint| bits | bit(*fingerprint));
-        if self.bits == 0 {
-            self.answers_until = None;
-        }
     }
 
     /// The call that had the turn is over, or its response has begun. Does nothing if the turn was passed on already.
@@ -248,6 +273,16 @@ impl Suspects {
             self.count_bits();
         }
     }
+}
+
+/// Whether both losses are at one endpoint, and of two fingerprints.
+fn is_of_other(other: &SeenLoss, explained: &SeenLoss) -> bool {
+    other.loss.fingerprint != explained.loss.fingerprint && other.loss.endpoint == explained.loss.endpoint
+}
+
+/// Whether both were suspects, and lost in one crash.
+fn shares_crash(other: &SeenLoss, explained: &SeenLoss) -> bool {
+    explained.loss.includes(&other.loss) && explained.was_suspect && other.was_suspect
 }
 
 /// The bit of a fingerprint in [`Suspects::bits`].

@@ -190,10 +190,40 @@ fn later_crash_without_it_ends_a_quarantine() {
     assert!(world.lost(7, 2, 20, 30).quarantined.is_some());
     // In the aftermath of the same crash.
     assert_eq!(world.lost(1, 2, 35, 70), LossChanges::default());
-    assert_eq!(world.lost(1, 2, 2000, 2010), LossChanges { quarantined: None, withdrawn: vec![7] });
-    assert!(matches!(world.admit(7, 2020), QuarantineAdmission::Turn(_)), "still lost on the first endpoint");
-    assert_eq!(world.lost(1, 1, 3000, 3010).withdrawn, [7]);
-    assert_eq!(world.admit(7, 3020), QuarantineAdmission::Free);
+    // It may still answer.
+    assert_eq!(world.lost(1, 2, 2000, 2010), LossChanges::default());
+    assert!(world.refuses(7, 3009));
+    assert!(matches!(world.admit(7, 3010), QuarantineAdmission::Turn(_)), "still lost on the first endpoint");
+    assert_eq!(world.lost(1, 1, 3100, 3110), LossChanges::default());
+    assert_eq!(world.lost(2, 3, 3200, 4110).withdrawn, [7]);
+    assert_eq!(world.admit(7, 4120), QuarantineAdmission::Free);
+}
+
+/// Four calls in a row are lost there: it crashes for all of them.
+#[test]
+fn several_losses_without_an_answer_end_a_quarantine_at_once() {
+    let mut world = World::default();
+    world.lost(7, 1, 0, 10);
+    assert!(world.lost(7, 2, 20, 30).quarantined.is_some());
+    for (fingerprint, sent) in [(1, 50), (2, 70), (3, 90)] {
+        assert_eq!(world.lost(fingerprint, 2, sent, sent + 10), LossChanges::default());
+    }
+    assert_eq!(world.lost(4, 2, 110, 120).withdrawn, [7]);
+    assert!(matches!(world.admit(7, 130), QuarantineAdmission::Turn(_)));
+}
+
+/// A connection that breaks is no crash, and explains none.
+#[test]
+fn loss_that_the_endpoint_survives_explains_nothing() {
+    let mut world = World::default();
+    world.lost(1, 1, 0, 10);
+    world.0.answered(at(1), START + 15 * MS, &limits(), START + 20 * MS);
+    world.lost(7, 1, 30, 40);
+    assert!(world.lost(7, 2, 50, 60).quarantined.is_some());
+    // After the restart.
+    world.lost(1, 2, 2000, 2010);
+    world.0.answered(at(2), START + 2010 * MS, &limits(), START + 2020 * MS);
+    assert!(world.refuses(7, 3100));
 }
 
 #[test]

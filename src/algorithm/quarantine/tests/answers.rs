@@ -36,7 +36,7 @@ fn answer_at_an_unknown_endpoint_withdraws_nothing() {
     world.lost(7, 0, 0, 10);
     assert_eq!(world.answered(0, 20, 30), [0_u64; 0]);
     assert_eq!(world.0.answers_until(), Some(START + 1_010 * MS));
-    assert!(world.cleared(7, 0) && world.0.answers_until().is_none());
+    assert!(world.cleared(7, 0) && world.0.answers_until().is_some(), "it may still be no crash");
 }
 
 /// A request that kills while its response is produced has heads, too.
