@@ -12,7 +12,8 @@ use tower::{BoxError, Service};
 use super::client::CallClient;
 use super::endpoint_call::EndpointCall;
 use super::pick::Place;
-use super::shared::{Shared, Start, Started};
+use super::service_parts::{CallStart, ServiceParts};
+use super::start_call::StartedCall;
 use super::waiting_call::{Placed, WaitingCall};
 use crate::ground::error::Reason;
 use crate::ground::scope;
@@ -29,7 +30,7 @@ use crate::telemetry::Unreported;
 pub struct ResponseFuture<S, Req, F, C = AtResponse> {
     #[pin]
     state: State<S, Req, F, C>,
-    shared: Arc<Shared<S>>,
+    parts: Arc<ServiceParts<S>>,
     classifier: C,
 }
 
@@ -57,8 +58,8 @@ where
     S: Service<Req> + Clone,
 {
     #[inline]
-    pub(super) fn new(started: Started<S, Req>, shared: Arc<Shared<S>>, classifier: C) -> Self {
-        Self { state: State::new(started, &classifier), shared, classifier }
+    pub(super) fn new(started: StartedCall<S, Req>, parts: Arc<ServiceParts<S>>, classifier: C) -> Self {
+        Self { state: State::new(started, &classifier), parts, classifier }
     }
 }
 
@@ -67,11 +68,11 @@ where
     S: Service<Req> + Clone,
 {
     #[inline]
-    fn new(started: Started<S, Req>, classifier: &C) -> Self {
+    fn new(started: StartedCall<S, Req>, classifier: &C) -> Self {
         match started {
-            Started::At(placed) => Self::running(placed, classifier),
-            Started::Waiting(call) => Self::Waiting(call),
-            Started::Refused(refusal) => Self::Refused(Some(refusal)),
+            StartedCall::At(placed) => Self::running(placed, classifier),
+            StartedCall::Waiting(call) => Self::Waiting(call),
+            StartedCall::Refused(refusal) => Self::Refused(Some(refusal)),
         }
     }
 
@@ -105,12 +106,13 @@ where
                     let was_unready = future.is_client_unready();
                     let (result, answer) = scope::noting_answer(|| future.as_mut().poll(cx));
                     let Poll::Ready(result) = result else {
-                        if future.is_client_unready() && has_moved(this.shared, endpoint_call, *client_id, moved, cx) {
+                        if future.is_client_unready() && has_moved(this.parts, endpoint_call, *client_id, moved, cx) {
                             let (Some(request), Some(left)) = (future.take_unsent(), slot.take()) else {
                                 return Poll::Pending;
                             };
-                            let start = Start { now: time::now(), context: scope::current(), kept: Some(left.leave()) };
-                            let next = State::new(this.shared.start(request, start), this.classifier);
+                            let start =
+                                CallStart { now: time::now(), context: scope::current(), kept: Some(left.leave()) };
+                            let next = State::new(this.parts.start(request, start), this.classifier);
                             this.state.set(next);
                             continue;
                         }
@@ -167,7 +169,7 @@ where
 /// that.
 #[cold]
 fn has_moved<S: Clone>(
-    shared: &Shared<S>,
+    parts: &ServiceParts<S>,
     call: &EndpointCall,
     client_id: NonZeroU64,
     moved: &mut Option<Pin<Box<OwnedNotified>>>,
@@ -179,8 +181,7 @@ fn has_moved<S: Clone>(
         let notified = moved.get_or_insert_with(|| Box::pin(Arc::clone(&endpoint.moved).notified_owned()));
         let is_notified = foreign(|| notified.as_mut().poll(cx)).is_ready();
         // After the poll: a change from here on is not missed.
-        if (is_new || is_notified)
-            && !shared.connections.is_current(&shared.balancer.set.load(), endpoint.id, client_id)
+        if (is_new || is_notified) && !parts.connections.is_current(&parts.balancer.set.load(), endpoint.id, client_id)
         {
             return true;
         }

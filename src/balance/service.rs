@@ -7,7 +7,8 @@ use super::balancer::Balancer;
 use super::connections::Connections;
 use super::endpoint_call::EndpointCall;
 use super::future::ResponseFuture;
-use super::shared::{Shared, Start, Started};
+use super::service_parts::{CallStart, ServiceParts};
+use super::start_call::StartedCall;
 use crate::ground::error::Reason;
 use crate::ground::scope;
 use crate::ground::time;
@@ -18,15 +19,15 @@ use crate::layers::core::clone_fields;
 /// One service over all endpoints. See the [module](super).
 #[derive(Debug)]
 pub struct Balance<S, C = AtResponse> {
-    shared: Arc<Shared<S>>,
+    parts: Arc<ServiceParts<S>>,
     classifier: C,
 }
 
-clone_fields!([S, C: Clone] Balance<S, C> { shared, classifier });
+clone_fields!([S, C: Clone] Balance<S, C> { parts, classifier });
 
 impl<S: Clone, C> Balance<S, C> {
     pub(super) fn new(balancer: Arc<Balancer>, connections: Connections<S>, classifier: C) -> Self {
-        Self { shared: Arc::new(Shared { balancer, connections }), classifier }
+        Self { parts: Arc::new(ServiceParts { balancer, connections }), classifier }
     }
 }
 
@@ -48,13 +49,13 @@ where
     fn call(&mut self, request: Req) -> Self::Future {
         let now = time::call_start();
         let context = scope::current();
-        let balancer = &self.shared.balancer;
+        let balancer = &self.parts.balancer;
         let started = if context.has_expired(now) {
-            Started::Refused(balancer.instruments().refuse(Reason::DeadlineExpired))
+            StartedCall::Refused(balancer.instruments().refuse(Reason::DeadlineExpired))
         } else {
             balancer.sweep_if_due(now);
-            self.shared.start(request, Start { now, context, kept: None })
+            self.parts.start(request, CallStart { now, context, kept: None })
         };
-        ResponseFuture::new(started, Arc::clone(&self.shared), self.classifier.clone())
+        ResponseFuture::new(started, Arc::clone(&self.parts), self.classifier.clone())
     }
 }

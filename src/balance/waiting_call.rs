@@ -7,7 +7,7 @@ use std::task::{Context, Poll};
 use super::client::CallClient;
 use super::permit::Permit;
 use super::pick::{Place, admit};
-use super::shared::{Shared, Start};
+use super::service_parts::{CallStart, ServiceParts};
 use super::standing::Wanted;
 use super::waiter::Waiter;
 use crate::algorithm::queue::Refusal;
@@ -18,9 +18,9 @@ use crate::telemetry::Unreported;
 /// See the module.
 pub(super) struct WaitingCall<S, Req> {
     waiter: Waiter,
-    shared: Arc<Shared<S>>,
+    parts: Arc<ServiceParts<S>>,
     request: Option<Req>,
-    start: Start,
+    start: CallStart,
 }
 
 /// A call that has its place, with the client and the request.
@@ -31,8 +31,8 @@ pub(super) struct Placed<S, Req> {
 }
 
 impl<S: Clone, Req> WaitingCall<S, Req> {
-    pub(super) fn new(waiter: Waiter, shared: Arc<Shared<S>>, request: Req, start: Start) -> Self {
-        Self { waiter, shared, request: Some(request), start }
+    pub(super) fn new(waiter: Waiter, parts: Arc<ServiceParts<S>>, request: Req, start: CallStart) -> Self {
+        Self { waiter, parts, request: Some(request), start }
     }
 
     /// Ready when the call has a place, or is refused.
@@ -45,7 +45,7 @@ impl<S: Clone, Req> WaitingCall<S, Req> {
                     let (set, now) = (Arc::clone(&self.waiter.balancer().set.load()), time::now());
                     let bound = self.start.bound(&set, now);
                     if let Some(place) = self.waiter.balancer().pick_probe(&set, bound, now) {
-                        let client = self.shared.connections.client(&set, place.member);
+                        let client = self.parts.connections.client(&set, place.member);
                         if let Some(placed) = self.placed(place, client) {
                             return Poll::Ready(Ok(placed));
                         }
@@ -80,7 +80,7 @@ impl<S: Clone, Req> WaitingCall<S, Req> {
     /// `None` if the endpoint has left the set, or its breaker has opened meanwhile.
     fn admit(&mut self, permit: Permit) -> Option<Placed<S, Req>> {
         let (set, now) = (Arc::clone(&self.waiter.balancer().set.load()), time::now());
-        let client = self.shared.connections.client_of(&set, permit.endpoint().id);
+        let client = self.parts.connections.client_of(&set, permit.endpoint().id);
         let bound = self.start.bound(&set, now);
         let wanted = set.serves_best().unwrap_or(Wanted::Any);
         let place = client.is_some().then(|| admit(0, permit, bound, wanted, now))??;
