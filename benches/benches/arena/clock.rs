@@ -5,8 +5,10 @@
 #![allow(clippy::disallowed_methods, reason = "the arena has a clock of its own, which is always paused")]
 
 use std::future::Future;
+use std::sync::OnceLock;
 use std::time::Duration;
 
+use tokio::runtime::Runtime;
 use tokio::time::{Instant, sleep_until, timeout};
 
 /// Milliseconds, as an instant of a run or as a duration.
@@ -43,10 +45,33 @@ impl Clock {
 /// Runs `run` on a runtime of its own with paused time. `seed` is for the jitter of contestants; traces never draw from it.
 pub(crate) fn virtual_time<F: Future>(seed: u64, run: impl FnOnce(Clock) -> F) -> F::Output {
     seawall::seed(seed ^ 0x6a09_e667_f3bc_c908);
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_time()
-        .start_paused(true)
-        .build()
-        .expect("a current-thread runtime with timers");
-    runtime.block_on(async { run(Clock { start: Instant::now() }).await })
+    let origin = origin();
+    paused().block_on(async move {
+        // Windows of time begin at multiples of their length since the first reading of seawall's clock. All runs begin at the same place
+        // in them, or results would differ from run to run.
+        // Whole milliseconds, or each timer would fire one millisecond late.
+        let hours = origin.elapsed().as_secs() / HOUR.as_secs() + 1;
+        let ahead = (origin + HOUR * hours as u32).duration_since(Instant::now());
+        tokio::time::advance(Duration::from_millis(ahead.as_millis() as u64 + 1)).await;
+        run(Clock { start: Instant::now() }).await
+    })
+}
+
+const HOUR: Duration = Duration::from_secs(3600);
+
+/// The first reading of seawall's clock in this process.
+fn origin() -> Instant {
+    static ORIGIN: OnceLock<Instant> = OnceLock::new();
+    *ORIGIN.get_or_init(|| {
+        paused().block_on(async {
+            let budget = seawall::retry::Budget::new(Default::default());
+            _ = budget.map(|budget| budget.balance());
+            Instant::now()
+        })
+    })
+}
+
+fn paused() -> Runtime {
+    let mut builder = tokio::runtime::Builder::new_current_thread();
+    builder.enable_time().start_paused(true).build().expect("a current-thread runtime with timers")
 }

@@ -105,6 +105,7 @@ impl Wire {
         let stack = lock(&inner.stack).clone();
         let handled = AbortOnDrop(tokio::spawn(stack.oneshot(head)));
         let handled = tokio::select! {
+            biased;
             handled = handled => handled,
             () = killed => return Err(io::Error::from(io::ErrorKind::ConnectionReset).into()),
         };

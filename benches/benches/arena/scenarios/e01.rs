@@ -22,7 +22,7 @@ fn run(setting: &Setting<'_>) -> Outcome {
     let law = Law::Exponential(setting.ms(10.0) as f64);
     let (deadline, attempt_timeout) = (setting.ms(3_000.0), setting.ms(1_000.0));
     let trigger = setting.ms(30_000.0)..setting.ms(40_000.0);
-    let until = setting.ms(if setting.is_quick { 80_000.0 } else { 120_000.0 });
+    let until = setting.ms(if setting.is_quick { 80_000.0 } else { 110_000.0 });
     let brief = setting.brief(deadline, SLOTS, 10.0);
     let brief = Brief { attempts: Some(ATTEMPTS), attempt_timeout: Some(attempt_timeout), ..brief };
     let trace = setting.trace();

@@ -19,7 +19,7 @@ const LOADS: [f64; 6] = [1.2, 1.5, 2.0, 3.0, 5.0, 10.0];
 fn run(setting: &Setting<'_>) -> Outcome {
     let law = Law::Exponential(setting.ms(10.0) as f64);
     let deadline = setting.ms(250.0);
-    let scored = setting.ms(3_000.0)..setting.ms(if setting.is_quick { 5_000.0 } else { 10_000.0 });
+    let scored = setting.ms(2_000.0)..setting.ms(if setting.is_quick { 4_000.0 } else { 7_000.0 });
     // The load lasts beyond what is scored: its end would leave the optimum time for the queue.
     let (until, end) = (scored.end + deadline, scored.end + 3 * deadline);
     let brief = setting.brief(deadline, SLOTS, 10.0);

@@ -24,9 +24,9 @@ const FAST: u32 = 2;
 
 fn run(setting: &Setting<'_>) -> Outcome {
     let law = Law::Exponential(setting.ms(10.0) as f64);
-    let slow = setting.ms(20_000.0)..setting.ms(80_000.0);
+    let slow = setting.ms(10_000.0)..setting.ms(70_000.0);
     let (from, to, slow_time) = (slow.start, slow.end, setting.ms(10_000.0) as f64);
-    let until = setting.ms(100_000.0);
+    let until = setting.ms(75_000.0);
     let trace = setting.trace();
     let mut rng = trace.of_part(1).generator();
     let mut calls = trace.arrivals(setting.rate(1000.0), until);

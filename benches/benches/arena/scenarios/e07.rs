@@ -23,7 +23,7 @@ const LEAKING_PATH: &str = "report";
 fn run(setting: &Setting<'_>) -> Outcome {
     let law = Law::Exponential(setting.ms(20.0) as f64);
     let deadline = setting.ms(1_000.0);
-    let until = setting.ms(300_000.0);
+    let until = setting.ms(150_000.0);
     let brief = setting.brief(deadline, CONNECTIONS, 20.0);
     let mut outcome = Outcome::default();
     let mut scores = Vec::new();

@@ -32,7 +32,7 @@ enum Fault {
 fn run(setting: &Setting<'_>) -> Outcome {
     let law = Law::Exponential(setting.ms(20.0) as f64);
     let deadline = setting.ms(200.0);
-    let scored = setting.ms(5_000.0)..setting.ms(25_000.0);
+    let scored = setting.ms(5_000.0)..setting.ms(15_000.0);
     let end = scored.end + deadline;
     let brief = setting.brief(deadline, SLOTS, 20.0);
     let mut outcome = Outcome::default();

@@ -20,7 +20,7 @@ const SLOTS: usize = 10;
 fn run(setting: &Setting<'_>) -> Outcome {
     let law = Law::Outliers { mean: setting.ms(10.0) as f64, share: 0.01, slow: setting.ms(200.0) as f64 };
     let deadline = setting.ms(1_000.0);
-    let until = setting.ms(5_000.0);
+    let until = setting.ms(4_000.0);
     let end = until + 2 * deadline;
     let brief = setting.brief(deadline, SLOTS, 10.0);
     let capacity = (SERVERS * SLOTS) as f64 / law.mean();

@@ -23,7 +23,7 @@ const NAMES: [&str; 3] = ["low", "normal", "high"];
 fn run(setting: &Setting<'_>) -> Outcome {
     let law = Law::Exponential(setting.ms(10.0) as f64);
     let deadline = setting.ms(250.0);
-    let scored = setting.ms(3_000.0)..setting.ms(13_000.0);
+    let scored = setting.ms(2_000.0)..setting.ms(7_000.0);
     let (until, end) = (scored.end + deadline, scored.end + 3 * deadline);
     let brief = setting.brief(deadline, SLOTS, 10.0);
     let mut outcome = Outcome::default();

@@ -24,7 +24,7 @@ fn run(setting: &Setting<'_>) -> Outcome {
     let deadline = setting.ms(100.0);
     let down = setting.ms(10_000.0)..setting.ms(15_000.0);
     let (from, back) = (down.start, down.end);
-    let until = setting.ms(35_000.0);
+    let until = setting.ms(30_000.0);
     let constant = setting.ms(5_000.0) as f64;
     let coldness = move |now: Ms| match now {
         now if now < back => 1.0,
