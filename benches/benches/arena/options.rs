@@ -12,7 +12,7 @@ What the layers are worth: scenarios in virtual time, scored against the best th
 
 usage: arena [options]
   --scenarios E1,E3       only these scenarios
-  --contestants tower,..  only these contestants
+  --contestants tower,..  only these contestants; a wrong name lists all, among them variants of seawall's defaults
   --seeds N               traces per scenario, 3 by default
   --clients N             clients with layers of their own that share the calls, 1 by default
   --stretch F             multiply all durations of the scenarios, 1 by default
@@ -52,6 +52,7 @@ pub(crate) fn parse() -> Result<Option<Options>, lexopt::Error> {
             Long("scenarios") => names = Some(list(&arguments.value()?.string()?)),
             Long("contestants") => {
                 let names = list(&arguments.value()?.string()?);
+                options.contestants.extend(contestants::variants());
                 let known: Vec<_> = options.contestants.iter().map(|contestant| contestant.name()).collect();
                 check("contestant", &names, &known)?;
                 options.contestants.retain(|contestant| names.iter().any(|name| name == contestant.name()));

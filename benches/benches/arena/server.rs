@@ -12,7 +12,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll};
 
-use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode};
+use http::{HeaderMap, HeaderValue, Request, Response, StatusCode};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tower::{BoxError, Service};
 
@@ -152,7 +152,6 @@ impl Drop for Busy {
 pub(crate) struct Head {
     pub(crate) call: u32,
     pub(crate) attempt: u32,
-    pub(crate) method: Method,
     pub(crate) path: String,
 }
 
@@ -189,8 +188,8 @@ impl<B> Service<Request<B>> for Handler {
             reached.store(true, Relaxed);
         }
         let (call, attempt) = (number(request.headers(), CALL), number(request.headers(), ATTEMPT));
-        let (method, path) = (request.method().clone(), request.uri().path().to_owned());
-        (lock(&self.0))(Head { call, attempt, method, path })
+        let path = request.uri().path().to_owned();
+        (lock(&self.0))(Head { call, attempt, path })
     }
 }
 

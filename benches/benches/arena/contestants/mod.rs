@@ -2,6 +2,7 @@
 
 mod nothing;
 mod seawall;
+mod settings;
 mod tower;
 
 use ::tower::util::BoxCloneService;
@@ -65,7 +66,12 @@ pub(crate) trait Contestant: Send + Sync {
 
 /// All contestants, in the order of the report.
 pub(crate) fn all() -> Vec<Box<dyn Contestant>> {
-    vec![Box::new(nothing::Nothing), Box::new(tower::Tower), Box::new(seawall::Defaults), Box::new(seawall::Tuned)]
+    vec![Box::new(nothing::Nothing), Box::new(tower::Tower), Box::new(settings::DEFAULTS), Box::new(settings::TUNED)]
+}
+
+/// Contestants that show what a part of seawall is worth.
+pub(crate) fn variants() -> Vec<Box<dyn Contestant>> {
+    settings::variants()
 }
 
 /// The service in a box, with its response's body in a box.

@@ -1,102 +1,68 @@
-//! seawall's own stacks: with the defaults, and tuned by one formula from what a user knows.
+//! seawall's own stacks, by the settings of each of its contestants.
 
 use std::time::Duration;
 
+use ::seawall::balance::{BalanceLayer, Endpoint};
+use ::seawall::context::{self, Priority};
+use ::seawall::deadline::DeadlineLayer;
+use ::seawall::hedge::HedgeLayer;
+use ::seawall::http::propagation::InjectLayer;
+use ::seawall::retry::RetryLayer;
+use ::seawall::stack::{self, BalancedClientConfig, ClientConfig};
+use ::tower::util::BoxCloneService;
+use ::tower::{Layer, ServiceBuilder, ServiceExt, service_fn};
+use bytes::Bytes;
+use http::Request;
+use http_body_util::Full;
+
+use super::settings::Settings;
 use super::{Brief, Client, Contestant, Instance, ServerStack, boxed};
 use crate::server::Handler;
 use crate::wire::Wire;
-use ::seawall::balance::{BalanceConfig, BalanceLayer, Endpoint};
-use ::seawall::deadline::DeadlineLayer;
-use ::seawall::hedge::{HedgeConfig, HedgeLayer};
-use ::seawall::http::propagation::InjectLayer;
-use ::seawall::load_shed::Limit;
-use ::seawall::retry::RetryLayer;
-use ::seawall::stack::{self, BalancedClientConfig, ClientConfig, ServerConfig};
-use ::tower::{Layer, ServiceBuilder};
 
-/// One line for each side. The client states the deadline and the attempts that the scenario wants, and nothing else.
-pub(super) struct Defaults;
+/// seawall with the settings that a user makes of what it knows.
+pub(super) struct Seawall {
+    pub(super) name: &'static str,
+    pub(super) settings: fn(&Brief) -> Settings,
+}
 
-impl Contestant for Defaults {
+impl Contestant for Seawall {
     fn name(&self) -> &'static str {
-        "seawall_default"
+        self.name
     }
 
     fn client(&self, brief: &Brief, wire: Wire) -> Client {
-        client(&wanted(brief), wire)
+        let config = (self.settings)(brief).client;
+        with_priorities(boxed(stack::client(&config).expect("a valid config").service(wire)))
     }
 
     fn balanced(&self, brief: &Brief, instances: Vec<Instance>) -> Client {
-        let ClientConfig { deadline, retry, .. } = wanted(brief);
-        balanced(&BalancedClientConfig { deadline, retry, ..Default::default() }, instances)
-    }
-
-    fn server(&self, _: &Brief, handler: Handler) -> ServerStack {
-        server(&ServerConfig::default(), handler)
-    }
-}
-
-/// One formula for all scenarios, from a server's slots and its usual time:
-/// - a server serves as many calls at once as it has slots, and queues 4.5 times as many, the default;
-/// - of several endpoints, each gets as many calls as it has slots, and attempts that are slower than 95 % of the others are hedged;
-/// - with one endpoint, the clients together have twice as many calls in flight as a server takes, and none waits longer than a full queue takes;
-/// - each host has breakers and permits of its own;
-/// - retries are a tenth of the calls, without a reserve, and none waits longer than that either.
-pub(super) struct Tuned;
-
-impl Tuned {
-    fn client_config(brief: &Brief) -> ClientConfig {
-        let mut config = wanted(brief);
-        config.retry.budget.ratio = 0.1;
-        config.retry.budget.reserve_per_second = 0.0;
-        config.retry.max_retry_after = Duration::from_millis(5 * brief.usual_time);
-        config.bulkhead.max_concurrent = (11 * brief.slots / brief.clients).max(1);
-        config.bulkhead.max_wait = Duration::from_millis(5 * brief.usual_time);
-        config.circuit_breaker.slow_floor = Duration::from_millis(10 * brief.usual_time);
-        config.per_authority = true;
-        config
-    }
-}
-
-impl Contestant for Tuned {
-    fn name(&self) -> &'static str {
-        "seawall_tuned"
-    }
-
-    fn client(&self, brief: &Brief, wire: Wire) -> Client {
-        client(&Self::client_config(brief), wire)
-    }
-
-    fn balanced(&self, brief: &Brief, instances: Vec<Instance>) -> Client {
-        let config = Self::client_config(brief);
-        let retry = RetryLayer::http(config.retry).expect("a valid config");
-        let hedge = HedgeLayer::http(HedgeConfig::default()).expect("a valid config");
-        let hedge = hedge.with_budget(retry.budget().clone());
-        let inject = InjectLayer::http(config.propagation).expect("a valid config");
-        let balance = BalanceConfig {
-            circuit_breaker: config.circuit_breaker,
-            max_concurrent: brief.slots.div_ceil(brief.clients),
-            max_wait: config.bulkhead.max_wait,
-            ..BalanceConfig::default()
+        let Settings { client, balance, hedge, .. } = (self.settings)(brief);
+        let ClientConfig { deadline, retry, propagation, .. } = client;
+        let Some(hedge) = hedge else {
+            let config = BalancedClientConfig { deadline, retry, balance, ..Default::default() };
+            let layers = stack::balanced_client(&config).expect("a valid config");
+            let layers = layers.with_endpoints(endpoints(&instances)).expect("endpoints with different keys");
+            return with_priorities(boxed(layers.service(move |endpoint| wire(&instances, endpoint))));
         };
+        let retry = RetryLayer::http(retry).expect("a valid config");
+        let hedge = HedgeLayer::http(hedge).expect("a valid config").with_budget(retry.budget().clone());
+        let inject = InjectLayer::http(propagation).expect("a valid config");
         let balance = BalanceLayer::http(balance).expect("a valid config");
         let balance = balance.with_endpoints(endpoints(&instances)).expect("endpoints with different keys");
         let balance = balance.service(move |endpoint| inject.layer(wire(&instances, endpoint)));
-        let deadline = DeadlineLayer::http(config.deadline).expect("a valid config");
-        boxed(ServiceBuilder::new().layer(deadline).layer(retry).layer(hedge).service(balance))
+        let deadline = DeadlineLayer::http(deadline).expect("a valid config");
+        with_priorities(boxed(ServiceBuilder::new().layer(deadline).layer(retry).layer(hedge).service(balance)))
     }
 
     fn server(&self, brief: &Brief, handler: Handler) -> ServerStack {
-        let mut config = ServerConfig::default();
-        config.deadline.timeout = Duration::from_millis(brief.deadline);
-        config.load_shed.limit = Limit::Fixed;
-        config.load_shed.max_in_flight = brief.slots;
-        server(&config, handler)
+        let config = (self.settings)(brief).server;
+        boxed(stack::server(&config).expect("a valid config").service(handler))
     }
 }
 
 /// What the scenario wants, in seawall's terms.
-fn wanted(brief: &Brief) -> ClientConfig {
+pub(super) fn wanted(brief: &Brief) -> ClientConfig {
     let mut config = ClientConfig { deadline: Duration::from_millis(brief.deadline).into(), ..Default::default() };
     if let Some(attempts) = brief.attempts {
         config.retry.max_attempts = attempts;
@@ -105,14 +71,22 @@ fn wanted(brief: &Brief) -> ClientConfig {
     config
 }
 
-fn client(config: &ClientConfig, wire: Wire) -> Client {
-    boxed(stack::client(config).expect("a valid config").service(wire))
-}
-
-fn balanced(config: &BalancedClientConfig, instances: Vec<Instance>) -> Client {
-    let layers = stack::balanced_client(config).expect("a valid config");
-    let layers = layers.with_endpoints(endpoints(&instances)).expect("endpoints with different keys");
-    boxed(layers.service(move |endpoint| wire(&instances, endpoint)))
+/// Calls with a priority are made in a context that has it, as in a handler whose own request had it.
+fn with_priorities(client: Client) -> Client {
+    BoxCloneService::new(service_fn(move |request: Request<Full<Bytes>>| {
+        let priority = match request.headers().get("x-priority").map(|value| value.as_bytes()) {
+            Some(b"low") => Some(Priority::Low),
+            Some(b"high") => Some(Priority::High),
+            _ => None,
+        };
+        let call = client.clone().oneshot(request);
+        async move {
+            match priority {
+                Some(priority) => context::with_priority(priority, call).await,
+                None => call.await,
+            }
+        }
+    }))
 }
 
 fn endpoints(instances: &[Instance]) -> Vec<Endpoint> {
@@ -124,8 +98,4 @@ fn endpoints(instances: &[Instance]) -> Vec<Endpoint> {
 fn wire(instances: &[Instance], endpoint: &Endpoint) -> Wire {
     let at: usize = endpoint.address().parse().expect("the index of an instance");
     instances[at].wire.clone()
-}
-
-fn server(config: &ServerConfig, handler: Handler) -> ServerStack {
-    boxed(stack::server(config).expect("a valid config").service(handler))
 }

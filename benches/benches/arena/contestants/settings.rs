@@ -1,0 +1,94 @@
+//! The settings of seawall's contestants: the defaults; one formula from what a user knows; and the defaults with one change each, which
+//! show what a part is worth and run only when they are named.
+
+use std::time::Duration;
+
+use ::seawall::balance::BalanceConfig;
+use ::seawall::hedge::HedgeConfig;
+use ::seawall::load_shed::Limit;
+use ::seawall::stack::{ClientConfig, ServerConfig};
+
+use super::seawall::{Seawall, wanted};
+use super::{Brief, Contestant};
+
+/// The settings of both sides.
+pub(super) struct Settings {
+    pub(super) client: ClientConfig,
+    pub(super) server: ServerConfig,
+    /// Of several endpoints, in the place of the client's bulkhead and breaker.
+    pub(super) balance: BalanceConfig,
+    /// Of several endpoints. The assembled stack has no hedge.
+    pub(super) hedge: Option<HedgeConfig>,
+}
+
+/// One line for each side. The client states the deadline and the attempts that the scenario wants, and nothing else.
+pub(super) const DEFAULTS: Seawall = Seawall { name: "seawall_default", settings: defaults };
+
+/// One formula for all scenarios, from a server's slots and its usual time:
+/// - a server serves as many calls at once as it has slots, and queues 4.5 times as many, the default;
+/// - with one endpoint, the clients together have twice as many calls in flight as a server takes, and none waits longer than a full
+///   queue takes;
+/// - of several endpoints, each gets as many calls as it has slots, and attempts that are slower than 95 % of the others are hedged;
+/// - each host has breakers and permits of its own;
+/// - retries are a tenth of the calls, without a reserve, and none waits longer than a full queue takes.
+pub(super) const TUNED: Seawall = Seawall { name: "seawall_tuned", settings: tuned };
+
+fn defaults(brief: &Brief) -> Settings {
+    Settings { client: wanted(brief), server: ServerConfig::default(), balance: BalanceConfig::default(), hedge: None }
+}
+
+fn tuned(brief: &Brief) -> Settings {
+    let Settings { mut client, mut server, mut balance, .. } = defaults(brief);
+    let full_queue = Duration::from_millis(5 * brief.usual_time);
+    client.retry.budget.ratio = 0.1;
+    client.retry.budget.reserve_per_second = 0.0;
+    client.retry.max_retry_after = full_queue;
+    client.bulkhead.max_concurrent = (11 * brief.slots / brief.clients).max(1);
+    client.bulkhead.max_wait = full_queue;
+    client.circuit_breaker.slow_floor = Duration::from_millis(10 * brief.usual_time);
+    client.per_authority = true;
+    balance.circuit_breaker = client.circuit_breaker.clone();
+    balance.max_concurrent = brief.slots.div_ceil(brief.clients);
+    balance.max_wait = full_queue;
+    server.deadline.timeout = Duration::from_millis(brief.deadline);
+    server.load_shed.limit = Limit::Fixed;
+    server.load_shed.max_in_flight = brief.slots;
+    Settings { client, server, balance, hedge: Some(HedgeConfig::default()) }
+}
+
+/// The defaults with one change each.
+pub(super) fn variants() -> Vec<Box<dyn Contestant>> {
+    let variants: [(&'static str, fn(&Brief) -> Settings); 9] = [
+        ("default_no_breaker", |brief| {
+            changed(brief, |settings| {
+                settings.client.circuit_breaker.enabled = false;
+                settings.balance.circuit_breaker.enabled = false;
+            })
+        }),
+        ("default_no_ejection", |brief| changed(brief, |settings| settings.balance.ejection.enabled = false)),
+        ("default_no_retry", |brief| changed(brief, |settings| settings.client.retry.enabled = false)),
+        ("default_no_bulkhead", |brief| changed(brief, |settings| settings.client.bulkhead.enabled = false)),
+        ("default_no_shed", |brief| changed(brief, |settings| settings.server.load_shed.enabled = false)),
+        ("default_shed_at_slots", |brief| {
+            changed(brief, |settings| settings.server.load_shed.max_in_flight = brief.slots)
+        }),
+        ("default_keyed", |brief| changed(brief, |settings| settings.client.per_authority = true)),
+        ("default_hedged", |brief| changed(brief, |settings| settings.hedge = Some(HedgeConfig::default()))),
+        ("default_slow_backoff", |brief| {
+            changed(brief, |settings| {
+                settings.client.retry.backoff.base = Duration::from_millis(brief.usual_time);
+                settings.client.retry.backoff.cap = Duration::from_millis(20 * brief.usual_time);
+            })
+        }),
+    ];
+    variants
+        .into_iter()
+        .map(|(name, settings)| -> Box<dyn Contestant> { Box::new(Seawall { name, settings }) })
+        .collect()
+}
+
+fn changed(brief: &Brief, change: impl FnOnce(&mut Settings)) -> Settings {
+    let mut settings = defaults(brief);
+    change(&mut settings);
+    settings
+}
