@@ -82,6 +82,5 @@ pub(crate) async fn open_loop(
         });
     }
     clock.sleep_until(until).await;
-    let records = lock(&records).clone();
-    records
+    lock(&records).clone()
 }

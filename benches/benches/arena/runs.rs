@@ -17,6 +17,8 @@ use crate::server::lock;
 pub(crate) struct Results {
     pub(crate) scenarios: Vec<(&'static str, &'static str)>,
     pub(crate) contestants: Vec<&'static str>,
+    /// What a reader has to know of a contestant.
+    pub(crate) notes: Vec<(&'static str, &'static str)>,
     /// How long the runs of each scenario took, in seconds of one thread.
     pub(crate) times: Vec<f64>,
     /// By scenario, contestant and seed.
@@ -87,6 +89,7 @@ pub(crate) fn run(options: &Options) -> Results {
     Results {
         scenarios: options.scenarios.iter().map(|scenario| (scenario.name, scenario.title)).collect(),
         contestants: options.contestants.iter().map(|contestant| contestant.name()).collect(),
+        notes: options.contestants.iter().filter_map(|who| Some((who.name(), who.note()?))).collect(),
         times: times.into_inner().unwrap_or_default(),
         outcomes: (0..scenarios).map(|_| (0..contestants).map(|_| of_contestant()).collect()).collect(),
     }

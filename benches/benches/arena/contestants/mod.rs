@@ -4,6 +4,7 @@ mod nothing;
 mod seawall;
 mod settings;
 mod tower;
+mod tower_resilience;
 
 use ::tower::util::BoxCloneService;
 use ::tower::{BoxError, Service, ServiceExt};
@@ -54,6 +55,11 @@ pub(crate) struct Instance {
 pub(crate) trait Contestant: Send + Sync {
     fn name(&self) -> &'static str;
 
+    /// What a reader of its row has to know.
+    fn note(&self) -> Option<&'static str> {
+        None
+    }
+
     /// A client of a dependency with one endpoint.
     fn client(&self, brief: &Brief, wire: Wire) -> Client;
 
@@ -66,7 +72,13 @@ pub(crate) trait Contestant: Send + Sync {
 
 /// All contestants, in the order of the report.
 pub(crate) fn all() -> Vec<Box<dyn Contestant>> {
-    vec![Box::new(nothing::Nothing), Box::new(tower::Tower), Box::new(settings::DEFAULTS), Box::new(settings::TUNED)]
+    vec![
+        Box::new(nothing::Nothing),
+        Box::new(tower::Tower),
+        Box::new(tower_resilience::TowerResilience),
+        Box::new(settings::DEFAULTS),
+        Box::new(settings::TUNED),
+    ]
 }
 
 /// Contestants that show what a part of seawall is worth.

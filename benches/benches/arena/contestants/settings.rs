@@ -58,7 +58,8 @@ fn tuned(brief: &Brief) -> Settings {
 
 /// The defaults with one change each.
 pub(super) fn variants() -> Vec<Box<dyn Contestant>> {
-    let variants: [(&'static str, fn(&Brief) -> Settings); 9] = [
+    type Variant = (&'static str, fn(&Brief) -> Settings);
+    let variants: [Variant; 9] = [
         ("default_no_breaker", |brief| {
             changed(brief, |settings| {
                 settings.client.circuit_breaker.enabled = false;

@@ -46,12 +46,7 @@ impl Contestant for Tower {
     }
 
     fn balanced(&self, brief: &Brief, instances: Vec<Instance>) -> Client {
-        let number = instances.len();
-        let endpoints =
-            instances.into_iter().map(|instance| PendingRequests::new(instance.wire, CompleteOnResponse::default()));
-        let balance =
-            Balance::from_rng(ServiceList::new::<Request<Full<Bytes>>>(endpoints.collect::<Vec<_>>()), Seeded);
-        stack(brief, number, Buffer::new(balance, 1024))
+        stack(brief, instances.len(), balance(instances))
     }
 
     fn server(&self, brief: &Brief, handler: Handler) -> ServerStack {
@@ -69,6 +64,13 @@ impl Contestant for Tower {
             Ok::<_, BoxError>(response)
         }))
     }
+}
+
+/// The endpoint with the fewer pending requests of two. The balancer cannot be cloned, so it is in a buffer.
+pub(super) fn balance(instances: Vec<Instance>) -> Client {
+    let pending = |instance: Instance| PendingRequests::new(instance.wire, CompleteOnResponse::default());
+    let endpoints = ServiceList::new::<Request<Full<Bytes>>>(instances.into_iter().map(pending).collect::<Vec<_>>());
+    boxed(Buffer::new(Balance::from_rng(endpoints, Seeded), 1024))
 }
 
 fn stack<S>(brief: &Brief, endpoints: usize, wire: S) -> Client

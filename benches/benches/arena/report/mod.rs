@@ -28,6 +28,9 @@ pub(crate) fn table(results: &Results) {
     table.add_row(row);
     table.column_iter_mut().skip(2).for_each(|column| column.set_cell_alignment(CellAlignment::Right));
     println!("{table}");
+    for (who, note) in &results.notes {
+        println!("{who}: {note}");
+    }
 }
 
 /// Prints a line for each score, and for what it is made of.

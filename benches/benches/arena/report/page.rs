@@ -41,6 +41,9 @@ fn html(results: &Results) -> String {
         _ = write!(page, "<th>{:.1}", results.total(contestant));
     }
     page.push_str("</table>");
+    for (who, note) in &results.notes {
+        _ = write!(page, "<p><small>{who}: {note}</small>");
+    }
     for (scenario, (name, title)) in results.scenarios.iter().enumerate() {
         _ = write!(page, "<h2 id={name}>{name}: {title}</h2><div class=runs>");
         for (contestant, who) in results.contestants.iter().enumerate() {
