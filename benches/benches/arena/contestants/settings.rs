@@ -28,9 +28,10 @@ pub(super) const DEFAULTS: Seawall = Seawall { name: "seawall_default", settings
 /// - a server serves as many calls at once as it has slots, and queues 4.5 times as many, the default;
 /// - with one endpoint, the clients together have twice as many calls in flight as a server takes, and none waits longer than a full
 ///   queue takes;
-/// - of several endpoints, each gets as many calls as it has slots, and attempts that are slower than 95 % of the others are hedged;
+/// - of several endpoints, each gets as many calls as it has slots, from several clients their shares and twice the square roots of these,
+///   as calls come at random; and attempts that are slower than 95 % of the others are hedged;
 /// - each host has breakers and permits of its own;
-/// - retries are a tenth of the calls, without a reserve, and none waits longer than a full queue takes.
+/// - retries are a tenth of the calls of the last 600 usual times, without a reserve, and none waits longer than a full queue takes.
 pub(super) const TUNED: Seawall = Seawall { name: "seawall_tuned", settings: tuned };
 
 fn defaults(brief: &Brief) -> Settings {
@@ -42,13 +43,17 @@ fn tuned(brief: &Brief) -> Settings {
     let full_queue = Duration::from_millis(5 * brief.usual_time);
     client.retry.budget.ratio = 0.1;
     client.retry.budget.reserve_per_second = 0.0;
+    client.retry.budget.ttl =
+        Duration::from_millis(600 * brief.usual_time).clamp(Duration::from_secs(1), Duration::from_secs(60));
     client.retry.max_retry_after = full_queue;
     client.bulkhead.max_concurrent = (11 * brief.slots / brief.clients).max(1);
     client.bulkhead.max_wait = full_queue;
     client.circuit_breaker.slow_floor = Duration::from_millis(10 * brief.usual_time);
     client.per_authority = true;
     balance.circuit_breaker = client.circuit_breaker.clone();
-    balance.max_concurrent = brief.slots.div_ceil(brief.clients);
+    let share = f64::from(brief.slots) / f64::from(brief.clients);
+    let spread = if brief.clients == 1 { 0.0 } else { 2.0 * share.sqrt() };
+    balance.max_concurrent = (share + spread).ceil() as u32;
     balance.max_wait = full_queue;
     server.deadline.timeout = Duration::from_millis(brief.deadline);
     server.load_shed.limit = Limit::Fixed;

@@ -66,7 +66,8 @@ fn run(setting: &Setting<'_>) -> Outcome {
 pub(super) fn tier(setting: &Setting<'_>, clock: Clock, brief: &Brief, id: u32, next: &Wire, calls: usize) -> Wire {
     let law = Law::Exponential(brief.usual_time as f64);
     let server = Server::new(clock, setting.trace(), law, brief.slots as usize).with_id(id);
-    let client = setting.contestant.client(brief, next.clone());
+    // However many users there are, a tier is the only client of the next one.
+    let client = setting.contestant.client(&Brief { clients: 1, ..*brief }, next.clone());
     let own = server.clone();
     let handler = Handler::new(move |head| {
         let (own, client) = (own.clone(), client.clone());
