@@ -201,7 +201,8 @@ pub struct ServerConfig {
     /// permit.
     #[cfg_attr(all(test, feature = "config"), schemars(extend("exclusiveMinimum" = 0, "maximum" = 1)))]
     pub request_idle_share: f64,
-    /// How many requests are in flight at once, and how many wait in the queue. Default: 256, and 4.5 times as many.
+    /// How many requests are in flight at once, and how many wait in the queue. Default: as many as the service can work on, as learned, up
+    /// to 256, and 4.5 times as many.
     pub load_shed: LoadShedConfig,
     /// How many requests may wait for the service while it is not ready. A request beyond that is refused with
     /// [`Reason::NotReady`](crate::error::Reason::NotReady). Waiting requests count as in flight, so a value above the limit of

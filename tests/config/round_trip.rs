@@ -12,7 +12,7 @@ use seawall::context::Priority;
 use seawall::deadline::DeadlineConfig;
 use seawall::hedge::{HedgeConfig, HedgeDelay, LearnedDelay};
 use seawall::http::propagation::{HeaderNames, PropagationConfig};
-use seawall::load_shed::LoadShedConfig;
+use seawall::load_shed::{Limit, LoadShedConfig};
 use seawall::quarantine::QuarantineConfig;
 use seawall::quorum::QuorumConfig;
 use seawall::rate_limit::RateLimitConfig;
@@ -104,30 +104,43 @@ fn retry() -> impl Strategy<Value = RetryConfig> {
     )
 }
 
+fn learned() -> impl Strategy<Value = (Limit, Option<Duration>)> {
+    let limits = [Limit::Fixed, Limit::Learned, Limit::Aimd, Limit::Gradient, Limit::Vegas];
+    (prop::sample::select(limits.to_vec()), option::of(duration()))
+}
+
 fn bulkhead() -> impl Strategy<Value = BulkheadConfig> {
-    (any::<bool>(), count(), any::<u32>(), duration(), order(), duration(), keys()).prop_map(
-        |(enabled, max_concurrent, max_waiting, max_wait, order, max_hold, max_keys)| BulkheadConfig {
-            enabled,
-            max_concurrent,
-            max_waiting,
-            max_wait,
-            order,
-            max_hold,
-            max_keys,
+    (any::<bool>(), count(), learned(), any::<u32>(), duration(), order(), duration(), keys()).prop_map(
+        |(enabled, max_concurrent, (limit, objective), max_waiting, max_wait, order, max_hold, max_keys)| {
+            BulkheadConfig {
+                enabled,
+                max_concurrent,
+                limit,
+                objective,
+                max_waiting,
+                max_wait,
+                order,
+                max_hold,
+                max_keys,
+            }
         },
     )
 }
 
 fn load_shed() -> impl Strategy<Value = LoadShedConfig> {
-    (any::<bool>(), count(), 0.0..=1000.0, duration(), order(), duration(), keys()).prop_map(
-        |(enabled, max_in_flight, queue_ratio, max_wait, order, max_hold, max_keys)| LoadShedConfig {
-            enabled,
-            max_in_flight,
-            queue_ratio,
-            max_wait,
-            order,
-            max_hold,
-            max_keys,
+    (any::<bool>(), count(), learned(), 0.0..=1000.0, duration(), order(), duration(), keys()).prop_map(
+        |(enabled, max_in_flight, (limit, objective), queue_ratio, max_wait, order, max_hold, max_keys)| {
+            LoadShedConfig {
+                enabled,
+                max_in_flight,
+                limit,
+                objective,
+                queue_ratio,
+                max_wait,
+                order,
+                max_hold,
+                max_keys,
+            }
         },
     )
 }

@@ -111,7 +111,7 @@ impl Window {
 
     /// Whether the limit was in use all the time.
     pub(super) fn is_full(&self) -> bool {
-        f64::from(self.full) >= 0.9 * f64::from(self.ended)
+        f64::from(self.full) >= 0.98 * f64::from(self.ended)
     }
 
     /// The times, if at least half of the calls have one.

@@ -28,7 +28,8 @@ use crate::loader::{HumanTime, Off};
 pub struct BulkheadConfig {
     /// Whether the bulkhead is enabled. If not, every call passes, and none waits or is counted. Default: true.
     pub enabled: bool,
-    /// How many calls run at once; with weights, their total weight. At least 1. Default: 64.
+    /// How many calls run at once; with weights, their total weight. With another [`limit`](Self::limit) than the fixed one: at most.
+    /// At least 1. Default: 64.
     #[cfg_attr(all(test, feature = "config"), schemars(range(min = 1)))]
     pub max_concurrent: u32,
     /// Whether as many calls run, or fewer, as learned. Default: [`Limit::Fixed`].

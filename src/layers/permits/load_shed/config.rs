@@ -28,8 +28,8 @@ use crate::loader::{HumanTime, Off};
 pub struct LoadShedConfig {
     /// Whether the load shedder is enabled. If not, every call passes, and none waits or is counted. Default: true.
     pub enabled: bool,
-    /// How many calls are served at once: as many as the service can serve without slowing down, such as the number of its workers
-    /// or of its database connections. At least 1. Default: 256.
+    /// How many calls are served at once at most. With [`Limit::Fixed`]: as many as the service can serve without slowing down, such
+    /// as the number of its workers or of its database connections. At least 1. Default: 256.
     #[cfg_attr(all(test, feature = "config"), schemars(range(min = 1)))]
     pub max_in_flight: u32,
     /// Whether as many calls run, or fewer, as learned. Default: [`Limit::Learned`].

@@ -9,7 +9,8 @@
 //! until the end of the response.
 //!
 //! # How it behaves
-//! - **Admission:** at most `max_in_flight` calls are served at once. Others wait, by [priority](crate::context::Priority), in a queue
+//! - **The limit** of calls that are served at once is learned, see [`Limit`], or fixed, and never exceeds `max_in_flight`.
+//! - **Admission:** calls beyond the limit wait, by [priority](crate::context::Priority), in a queue
 //!   that is short enough to be served within a few service times. If the queue is full, a call of higher priority displaces the last
 //!   one.
 //! - **Deadlines:** while a permit is free, a call is refused only if almost no call would finish in the time that it has left, and
@@ -43,7 +44,7 @@
 //! # Reload
 //! A [reload](LoadShedLayer::reload) ends no call. It applies:
 //!
-//! - **At once:** `max_in_flight`, `enabled` and `max_keys`. A higher limit admits waiting calls. A lower limit ends no call; it
+//! - **At once:** `max_in_flight`, `limit`, `objective`, `enabled` and `max_keys`. A learned limit stays, as far as it fits. A higher limit admits waiting calls. A lower limit ends no call; it
 //!   is reached as calls end. With `enabled: false` all waiting calls pass. A lower `max_keys` forgets keys whose state is as good
 //!   as new, and other keys once theirs is.
 //! - **For new calls:** `queue_ratio`, `max_wait`, `max_hold` and `order`. A waiting call keeps its position and the bound of its
