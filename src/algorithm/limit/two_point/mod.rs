@@ -25,7 +25,7 @@
 //!     with each window.
 //! - **Hold**. Between two cycles the limit is at the knee and 1.5 standard errors. Each cycle that confirms the knee, within two standard
 //!   errors, doubles the hold, up to 24 windows; after any other the next cycle follows at once. So it does when the times change by
-//!   a fifth and by four standard errors, and if they became longer, with `B` at half of `H`.
+//!   a fifth and by four standard errors, and if they became longer by half, with `B` at half of `H`.
 //!
 //! Nothing is measured unless the limit is in use all the time. With room to spare the limit stays as it is: it cannot be wrong, and
 //! no call is refused to find out. A window counts the calls that were admitted in it. What was admitted before a change of the limit,
@@ -109,6 +109,9 @@ use self::noise::Noise;
 use self::window::{Summary, Window};
 use super::ticket::{Outcome, Ticket, saturate};
 use crate::ground::time::nanos;
+
+/// Where times become longer by this factor, as a logarithm, the knee may be far below.
+const FAR: f64 = 0.4;
 
 /// What the present window is for.
 #[derive(Clone, Copy, Debug)]
@@ -297,7 +300,7 @@ impl TwoPoint {
         let drift = (now.mean - base.mean) / base.slope;
         let error = (self.noise.variance() / now.count + self.noise.variance() / base.count).sqrt();
         if drift.abs() > (4.0 * error).max(0.2) {
-            if drift > 0.0 {
+            if drift > FAR {
                 self.levels.suspect()
             } else {
                 self.levels.distrust()
