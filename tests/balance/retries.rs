@@ -1,12 +1,14 @@
 //! A retry goes to an endpoint that the call has not tried.
 
-use seawall::retry::{Backoff, RetryConfig, RetryLayer, report};
+use seawall::retry::{Backoff, BudgetConfig, RetryConfig, RetryLayer, report};
 use tower::Layer;
 
 use super::*;
 
 fn retry(max_attempts: u32) -> RetryLayer {
-    let config = RetryConfig { max_attempts, backoff: Backoff::constant(MS), ..RetryConfig::default() };
+    // Enough for a third of the calls.
+    let budget = BudgetConfig { ratio: 0.5, ..BudgetConfig::default() };
+    let config = RetryConfig { max_attempts, backoff: Backoff::constant(MS), budget, ..RetryConfig::default() };
     RetryLayer::new(config).unwrap()
 }
 
