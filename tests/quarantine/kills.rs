@@ -54,6 +54,8 @@ async fn other_poison_kills_one_instance_per_call_and_two_in_all() {
 /// As soon as the first loss is seen, the others wait for the one that has the turn.
 #[tokio::test(start_paused = true)]
 async fn many_callers_after_the_first_loss_kill_one_more() {
+    // Otherwise one call in eight meets the instance that is down, and fails for that.
+    seawall::seed(1);
     let servers = Servers::new(8, 10 * MS);
     let service = inside(&servers, CloneRequest::new());
     assert!(service.clone().oneshot(POISON).await.is_err());
