@@ -36,21 +36,9 @@ mod tests;
 use std::time::Duration;
 
 use self::mean::Mean;
-use self::quantile::{Quantile, Scaled};
+use self::quantile::{MIN_WEIGHT_FOR_QUANTILES, Quantile, Scaled};
 use crate::ground::sync::atomic::{AtomicU64, Ordering};
 use crate::ground::time::Instant;
-
-/// The most samples that the mean remembers: its standard error is then an eighth of the samples' deviation.
-const MAX_WEIGHT: f32 = 32.0;
-
-/// Below this weight the estimate is unknown, and the next sample is the first.
-const MIN_WEIGHT: f32 = 0.5;
-
-/// With fewer samples the quantiles are unknown: the first calls include all setup, or hang, and say little about the next ones.
-const MIN_WEIGHT_FOR_QUANTILES: f32 = 8.0;
-
-/// With fewer samples the median is their mean on the logarithmic scale; with more it moves by fixed steps.
-const MIN_WEIGHT_FOR_STEPS: f32 = 16.0;
 
 /// The number of means without a sample after which weights begin to decay.
 const DECAY_AFTER_MEANS: f64 = 4.0;

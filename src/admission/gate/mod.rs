@@ -21,6 +21,7 @@
 
 mod away;
 mod learning;
+mod limit_changes;
 mod permit;
 mod permit_request;
 mod state;

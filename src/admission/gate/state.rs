@@ -199,7 +199,7 @@ impl Gate {
     /// Records the time of a call and its verdict in the estimate, and in the limit if it is learned.
     pub(crate) fn record(&self, now: Instant, verdict: Verdict, took: Took, ticket: Option<Ticket>) {
         if let Some(ticket) = ticket {
-            self.learn(now, ticket, took.needed, verdict);
+            self.learn(ticket, took.needed, verdict);
         }
         match verdict {
             Verdict::Success | Verdict::CallerFault => self.service.sample(now, took),

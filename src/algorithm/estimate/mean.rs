@@ -1,6 +1,10 @@
 //! A mean that remembers a bounded number of samples.
 
-use super::{MAX_WEIGHT, MIN_WEIGHT};
+/// The most samples that the mean remembers: its standard error is then an eighth of the samples' deviation.
+const MAX_WEIGHT: f32 = 32.0;
+
+/// Below this weight the estimate is unknown, and the next sample is the first.
+pub(super) const MIN_WEIGHT: f32 = 0.5;
 
 /// The mean in nanoseconds and the weight of its samples, packed into one word so that they change together.
 #[derive(Clone, Copy, Debug, PartialEq)]

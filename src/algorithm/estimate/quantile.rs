@@ -2,9 +2,15 @@
 
 use std::time::Duration;
 
-use super::{MIN_WEIGHT, MIN_WEIGHT_FOR_QUANTILES, MIN_WEIGHT_FOR_STEPS};
+use super::mean::MIN_WEIGHT;
 use crate::ground::sync::atomic::{AtomicU32, Ordering};
 use crate::ground::time::nanos;
+
+/// With fewer samples the quantiles are unknown: the first calls include all setup, or hang, and say little about the next ones.
+pub(super) const MIN_WEIGHT_FOR_QUANTILES: f32 = 8.0;
+
+/// With fewer samples the median is their mean on the logarithmic scale; with more it moves by fixed steps.
+const MIN_WEIGHT_FOR_STEPS: f32 = 16.0;
 
 /// A time of one nanosecond or more, as the bits of an `f32`, which rise with its logarithm.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]

@@ -7,10 +7,12 @@ use super::gradient::Gradient;
 use super::ticket::{Outcome, Ticket};
 use super::two_point::{Bounds, TwoPoint};
 use super::vegas::Vegas;
-use crate::ground::time::Instant;
 
 /// The timeout of AIMD, above which a call counts as dropped: that of Netflix.
 const AIMD_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// Where the limits of Netflix start.
+const PUBLISHED_START: usize = 20;
 
 /// How a limit is found.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -23,8 +25,12 @@ pub(crate) enum Law {
 }
 
 impl Law {
-    /// Where a limit starts of which nothing is known: a small server cannot be flooded with so few calls.
-    pub(crate) const START: usize = 16;
+    /// A limit that is never above `max`. Ours starts there: nothing is refused before it is known to be too much. The others start as
+    /// published.
+    pub(crate) fn new_limit(self, max: usize) -> Limit {
+        let start = if matches!(self, Self::TwoPoint { .. }) { max } else { PUBLISHED_START };
+        self.limit(start, max)
+    }
 
     /// A limit with another maximum, which keeps what it has learned.
     pub(crate) fn adapt(self, limit: Limit, max: usize) -> Limit {
@@ -38,13 +44,12 @@ impl Law {
         }
     }
 
-    /// A limit that starts here and is never above `max`.
-    pub(crate) fn limit(self, start: usize, max: usize) -> Limit {
+    fn limit(self, start: usize, max: usize) -> Limit {
         let (max, start) = (max.max(1), start.clamp(1, max.max(1)));
         match self {
             Self::Fixed => Limit::Fixed(max),
             Self::Aimd => Limit::Aimd(Aimd::new(start, max, AIMD_TIMEOUT)),
-            Self::Gradient => Limit::Gradient(Gradient::new(start, start.min(Self::START), max)),
+            Self::Gradient => Limit::Gradient(Gradient::new(start, start.min(PUBLISHED_START), max)),
             Self::Vegas => Limit::Vegas(Vegas::new(start, max)),
             Self::TwoPoint { objective } => Limit::TwoPoint(TwoPoint::new(Bounds { start, max, objective })),
         }
@@ -78,7 +83,7 @@ impl Limit {
 
     /// A call is admitted, and `in_flight` calls are in flight with it.
     #[inline]
-    pub(crate) fn begin(&mut self, in_flight: usize, _now: Instant) -> Ticket {
+    pub(crate) fn begin(&mut self, in_flight: usize) -> Ticket {
         match self {
             Self::TwoPoint(law) => law.begin(in_flight),
             _ => Ticket::new(in_flight, self.limit(), 0, 0),
@@ -95,7 +100,7 @@ impl Limit {
 
     /// The call has ended after `took`. Returns whether the limit has changed.
     #[inline]
-    pub(crate) fn end(&mut self, ticket: Ticket, took: Duration, outcome: Outcome, _now: Instant) -> bool {
+    pub(crate) fn end(&mut self, ticket: Ticket, took: Duration, outcome: Outcome) -> bool {
         match self {
             Self::Fixed(_) => false,
             Self::Aimd(law) => law.end(ticket, took, outcome),

@@ -5,9 +5,6 @@ use std::collections::{BinaryHeap, VecDeque};
 use std::time::Duration;
 
 use super::{Limit, Outcome, Ticket};
-use crate::ground::time::Instant;
-
-const START: u64 = 1 << 40;
 
 /// The number of some kind of call among others.
 #[derive(Clone, Copy, Debug)]
@@ -256,7 +253,7 @@ impl Run<'_> {
         };
         let cut = took > self.plant.cut;
         took = took.min(self.plant.cut);
-        let ticket = self.limit.begin(self.in_flight, self.instant());
+        let ticket = self.limit.begin(self.in_flight);
         let call = Call { ticket, began: self.now, alone, class, cut };
         let number = self.unused.pop().unwrap_or_else(|| {
             self.calls.push(None);
@@ -276,12 +273,8 @@ impl Run<'_> {
         let outcome = if call.cut { Outcome::Late } else { Outcome::Good };
         let took = Duration::from_secs_f64((self.now - call.began).max(0.0));
         let before = self.limit.limit();
-        let changed = self.limit.end(call.ticket, took, outcome, self.instant());
+        let changed = self.limit.end(call.ticket, took, outcome);
         assert_eq!(changed, self.limit.limit() != before);
         call
-    }
-
-    fn instant(&self) -> Instant {
-        Instant::from_nanos(START + (self.now * 1e9) as u64)
     }
 }

@@ -5,16 +5,14 @@ use super::gradient::{Gradient, WarmUpMean};
 use super::two_point::Bounds;
 use super::vegas::Vegas;
 use super::*;
-use crate::ground::time::Instant;
 
-const NOW: Instant = Instant::from_nanos(1 << 40);
 const MS: Duration = Duration::from_millis(1);
 
 /// One call that begins and ends.
 fn call(limit: &mut Limit, took: Duration, in_flight: usize, outcome: Outcome) -> usize {
-    let ticket = limit.begin(in_flight, NOW);
+    let ticket = limit.begin(in_flight);
     let before = limit.limit();
-    let changed = limit.end(ticket, took, outcome, NOW);
+    let changed = limit.end(ticket, took, outcome);
     assert_eq!(changed, limit.limit() != before);
     limit.limit()
 }

@@ -65,14 +65,16 @@ impl Ceiling {
         }
     }
 
-    /// The call that was admitted as the `in_flight`th was refused after `took`. Returns the size of the pool, if there is one.
-    pub(super) fn refused(&mut self, in_flight: f64, took: f64, usual: f64) -> Option<f64> {
+    /// The call that was admitted as the `in_flight`th was refused after `took`. Returns the size of the pool, if there is one, and whether
+    /// fewer calls have always been answered.
+    #[inline]
+    pub(super) fn refused(&mut self, in_flight: f64, took: f64, usual: f64) -> Option<(f64, bool)> {
         if took >= QUICK * usual {
             return None;
         }
         let is_first = in_flight > self.most && std::mem::take(&mut self.answers) >= ANSWERS;
         self.refusals += 1;
         self.refused = self.refused.min(in_flight);
-        (is_first || self.refusals >= REFUSALS).then_some(self.refused - 1.0)
+        (is_first || self.refusals >= REFUSALS).then_some((self.refused - 1.0, is_first))
     }
 }

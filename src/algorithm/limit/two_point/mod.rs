@@ -203,8 +203,8 @@ impl TwoPoint {
         }
         let before = self.limit;
         if outcome == Outcome::NoRoom {
-            if let Some(pool) = self.ceiling.refused(in_flight, took, self.usual) {
-                self.restart_below(pool.max(LOWER * before as f64));
+            if let Some((pool, is_exact)) = self.ceiling.refused(in_flight, took, self.usual) {
+                self.restart_below(if is_exact { pool } else { pool.max(LOWER * before as f64) });
                 return self.limit != before;
             }
         }

@@ -3,7 +3,6 @@ use std::time::Duration;
 use super::*;
 use crate::algorithm::limit::Limit;
 use crate::algorithm::limit::plant::{Class, Noise, Plant, Seen, Server};
-use crate::ground::time::Instant;
 
 mod bounds;
 mod changes;
@@ -40,7 +39,7 @@ impl Closed {
 
     fn fill(&mut self) {
         while self.in_flight.len() < self.limit.limit() {
-            let ticket = self.limit.begin(self.in_flight.len() + 1, Instant::MAX);
+            let ticket = self.limit.begin(self.in_flight.len() + 1);
             self.in_flight.push_back(ticket);
         }
     }
@@ -48,7 +47,7 @@ impl Closed {
     /// The oldest call ends.
     fn end(&mut self, took: Duration, outcome: Outcome) {
         let ticket = self.in_flight.pop_front().expect("a call in flight");
-        let _ = self.limit.end(ticket, took, outcome, Instant::MAX);
+        let _ = self.limit.end(ticket, took, outcome);
     }
 
     /// Calls that take `time(limit)`. Returns the lowest and the highest limit.

@@ -29,12 +29,12 @@ proptest! {
         let mut tickets = vec![Ticket { epoch: u32::MAX, index: u32::MAX, in_flight: 0, limit: 0 }];
         for (n, took, outcome, again, times) in calls {
             for _ in 0..times {
-                tickets.push(closed.limit.begin(n as usize % (2 * max), Instant::MAX));
+                tickets.push(closed.limit.begin(n as usize % (2 * max)));
                 // Any ticket, and maybe the same one again.
                 let which = n as usize % tickets.len();
                 let ticket = if again { tickets[which] } else { tickets.swap_remove(which) };
                 let before = closed.limit.limit();
-                let changed = closed.limit.end(ticket, took, OUTCOMES[outcome], Instant::MAX);
+                let changed = closed.limit.end(ticket, took, OUTCOMES[outcome]);
                 prop_assert_eq!(changed, closed.limit.limit() != before);
                 prop_assert!((1..=max).contains(&closed.limit.limit()));
                 if tickets.is_empty() {

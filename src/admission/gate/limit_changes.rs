@@ -1,0 +1,57 @@
+//! How the limit of a gate changes: by hand, by its config, or by what its calls show.
+
+use std::time::Duration;
+
+use super::state::Gate;
+use super::wake;
+use crate::algorithm::limit::{Law, Outcome, Ticket};
+use crate::ground::sync::atomic::Ordering;
+use crate::ground::sync::lock;
+use crate::ground::verdict::Verdict;
+
+impl Gate {
+    /// A permit was granted.
+    #[inline]
+    pub(super) fn begin(&self) -> Option<Ticket> {
+        if !self.learns.load(Ordering::Relaxed) {
+            return None;
+        }
+        let in_flight = self.in_use() as usize;
+        lock(&self.learning).begin(in_flight)
+    }
+
+    /// A call has returned its permit.
+    pub(super) fn learn(&self, ticket: Ticket, took: Duration, verdict: Verdict) {
+        let outcome = match verdict {
+            Verdict::Success | Verdict::CallerFault => Outcome::Good,
+            Verdict::TimedOut | Verdict::Abandoned => Outcome::Late,
+            Verdict::Transient => Outcome::NoRoom,
+            _ => Outcome::Failed,
+        };
+        {
+            let mut learning = lock(&self.learning);
+            let Some(limit) = learning.end(ticket, took, outcome) else { return };
+            // Under the lock, so that of two limits the later one stays.
+            self.limit.swap(limit, Ordering::AcqRel);
+        }
+        self.serve_queue();
+    }
+
+    /// Changes how the limit is found, and its maximum, to at least one. A maximum of `u32::MAX` is no limit.
+    pub(crate) fn configure(&self, law: Law, max: u32) {
+        {
+            let mut learning = lock(&self.learning);
+            // A swap and not a store: the thread that overwrites a limit must also see what its setter did before.
+            self.limit.swap(learning.configure(law, max.max(1)), Ordering::AcqRel);
+            self.learns.store(learning.is_active(), Ordering::Relaxed);
+        }
+        self.serve_queue();
+    }
+
+    fn serve_queue(&self) {
+        let mut queue = lock(&self.queue);
+        let woken = self.serve(&mut queue);
+        drop(queue);
+        wake(woken);
+    }
+}
