@@ -25,7 +25,7 @@ pub(super) struct Settings {
 pub(super) const DEFAULTS: Seawall = Seawall { name: "seawall_default", settings: defaults };
 
 /// One formula for all scenarios, from a server's slots and its usual time:
-/// - a server serves as many calls at once as it has slots, and queues 4.5 times as many, the default;
+/// - a server serves exactly as many calls at once as it has slots, and queues 4.5 times as many, the default;
 /// - with one endpoint, the clients together have twice as many calls in flight as a server takes, and none waits longer than a full
 ///   queue takes;
 /// - of several endpoints, each gets as many calls as it has slots, from several clients their shares and twice the square roots of these,
@@ -64,7 +64,7 @@ fn tuned(brief: &Brief) -> Settings {
 /// The defaults with one change each.
 pub(super) fn variants() -> Vec<Box<dyn Contestant>> {
     type Variant = (&'static str, fn(&Brief) -> Settings);
-    let variants: [Variant; 9] = [
+    let variants: [Variant; 11] = [
         ("default_no_breaker", |brief| {
             changed(brief, |settings| {
                 settings.client.circuit_breaker.enabled = false;
@@ -77,6 +77,13 @@ pub(super) fn variants() -> Vec<Box<dyn Contestant>> {
         ("default_no_shed", |brief| changed(brief, |settings| settings.server.load_shed.enabled = false)),
         ("default_shed_at_slots", |brief| {
             changed(brief, |settings| settings.server.load_shed.max_in_flight = brief.slots)
+        }),
+        ("default_shed_fixed", |brief| changed(brief, |settings| settings.server.load_shed.limit = Limit::Fixed)),
+        ("default_shed_fixed_at_slots", |brief| {
+            changed(brief, |settings| {
+                settings.server.load_shed.limit = Limit::Fixed;
+                settings.server.load_shed.max_in_flight = brief.slots;
+            })
         }),
         ("default_keyed", |brief| changed(brief, |settings| settings.client.per_authority = true)),
         ("default_hedged", |brief| changed(brief, |settings| settings.hedge = Some(HedgeConfig::default()))),
