@@ -35,7 +35,7 @@ fn run(setting: &Setting<'_>) -> Outcome {
     calls.extend(poisons);
     calls.sort_by_key(|call| call.at);
     let (records, attempts, kills) = virtual_time(setting.seed, async |clock| {
-        let kills = Arc::new(Mutex::new(0));
+        let (kills, mut owns) = (Arc::new(Mutex::new(0)), Vec::new());
         let instances: Vec<_> = (0..NODES)
             .map(|id| {
                 let server = Server::new(clock, trace, law, SLOTS).with_id(id);
@@ -62,6 +62,7 @@ fn run(setting: &Setting<'_>) -> Outcome {
                 });
                 let wire = Wire::new(clock, &server, setting.contestant.server(&brief, handler), calls.len());
                 *lock(&own) = Some(wire.clone());
+                owns.push(own);
                 Instance::active(wire)
             })
             .collect();
@@ -74,6 +75,8 @@ fn run(setting: &Setting<'_>) -> Outcome {
             request
         })
         .await;
+        // A wire whose handler holds it would live for ever.
+        owns.iter().for_each(|own| drop(lock(own).take()));
         let attempts = instances.iter().flat_map(|instance| instance.wire.attempts());
         let kills: u32 = *lock(&kills);
         (records, attempts.map(|(at, _)| at).collect::<Vec<_>>(), kills)
