@@ -46,9 +46,9 @@ impl Clock {
 pub(crate) fn virtual_time<F: Future>(seed: u64, run: impl FnOnce(Clock) -> F) -> F::Output {
     seawall::seed(seed ^ 0x6a09_e667_f3bc_c908);
     let origin = origin();
-    paused().block_on(async move {
-        // Windows of time begin at multiples of their length since the first reading of seawall's clock. All runs begin at the same place
-        // in them, or results would differ from run to run.
+    // Windows of time begin at multiples of their length since the first reading of seawall's clock. All runs begin at the same place in
+    // them, or results would differ from run to run.
+    aligned(origin).block_on(async move {
         // Whole milliseconds, or each timer would fire one millisecond late.
         let hours = origin.elapsed().as_secs() / HOUR.as_secs() + 1;
         let ahead = (origin + HOUR * hours as u32).duration_since(Instant::now());
@@ -69,6 +69,18 @@ fn origin() -> Instant {
             Instant::now()
         })
     })
+}
+
+/// A runtime whose timers tick within ten microseconds after whole milliseconds since `origin`. It takes about a hundred trials, which are
+/// some milliseconds.
+fn aligned(origin: Instant) -> Runtime {
+    loop {
+        let runtime = paused();
+        let since = runtime.block_on(async { Instant::now().duration_since(origin) });
+        if since.subsec_nanos() % 1_000_000 < 10_000 {
+            return runtime;
+        }
+    }
 }
 
 fn paused() -> Runtime {
