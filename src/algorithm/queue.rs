@@ -6,7 +6,7 @@
 //! bound.
 //!
 //! While a permit is free and no other call can use it, the rule is lenient: a call is refused only if it has less time than almost
-//! any call takes. A call waits only for as long as it is more likely to end in time than not. In a standing queue the rule is
+//! any call takes. A call waits only for as long as it is more likely to end in time than not. While calls compete the rule is
 //! strict, since a permit for a call that then times out is lost to a call that would not have. See [`ServiceTime`] for the
 //! measures.
 
@@ -15,14 +15,6 @@ use std::time::Duration;
 use crate::algorithm::estimate::ServiceTime;
 use crate::ground::error::{Numbers, Reason};
 use crate::ground::time::Instant;
-
-/// The share of its spare time that a call may wait: the rest is for calls ahead that take longer than expected.
-const BURST_SHARE: f64 = 0.8;
-
-/// The same in a [standing queue](is_standing). It is no burst, and moves as fast as calls come, so a longer one only makes all of them
-/// later. In simulations of overload, calls that may wait longer bring hardly more goodput,
-/// and latencies near the deadline.
-const STANDING_SHARE: f64 = 0.15;
 
 /// The inputs of the decision, when no permit is free.
 #[derive(Clone, Copy, Debug)]
@@ -33,8 +25,6 @@ pub(crate) struct Wait {
     pub(crate) max_wait: Duration,
     /// The predicted time until the call gets a permit.
     pub(crate) predicted: Duration,
-    /// How long calls have been waiting without a pause.
-    pub(crate) standing_for: Duration,
     pub(crate) service: ServiceTime,
 }
 
@@ -68,11 +58,6 @@ pub(crate) fn predict(ahead: u64, own: u32, limit: u32, mean: Duration) -> Durat
 }
 
 impl Wait {
-    /// A wait of which nothing else is known.
-    pub(crate) fn new(now: Instant, max_wait: Duration, service: ServiceTime) -> Self {
-        Self { now, deadline: None, max_wait, predicted: Duration::ZERO, standing_for: Duration::ZERO, service }
-    }
-
     /// Adds the retry-after and the numbers of the decision to a refusal.
     pub(crate) fn explain(&self, refusal: Refusal) -> Refusal {
         let expected = self.predicted.saturating_add(self.service.cautious);
@@ -94,9 +79,7 @@ impl Wait {
         let Some(deadline) = self.deadline else {
             return Ok(max_wait_end);
         };
-        let left = deadline.since(self.now);
-        let share = if is_standing(self.standing_for, left) { STANDING_SHARE } else { BURST_SHARE };
-        if left < self.service.median || self.predicted > (left - self.service.median).mul_f64(share) {
+        if deadline.since(self.now) < self.predicted.saturating_add(self.service.cautious) {
             return refuse(Reason::NotInTime);
         }
         let last_start = Until { at: deadline.minus(self.service.median), reason: Reason::NotInTime };
@@ -104,30 +87,9 @@ impl Wait {
     }
 }
 
-/// Whether calls have been waiting without a pause for several times as long as a call has `left`. At nine tenths of capacity, a queue
-/// is seldom without a pause for so long; above capacity, it has none.
-pub(crate) fn is_standing(standing_for: Duration, left: Duration) -> bool {
-    standing_for / 4 > left
-}
-
-/// How much a permit is wanted that is free for the call at the head of the queue.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Demand {
-    /// No other call could use it.
-    None,
-    /// A call behind could use it, too.
-    Burst,
-    /// The same, and the queue is a standing one: there will always be such a call.
-    Standing,
-}
-
-/// Whether a waiting call should still get its permit.
-pub(crate) fn fits_deadline(now: Instant, deadline: Option<Instant>, service: ServiceTime, demand: Demand) -> bool {
-    let needs = match demand {
-        Demand::None => service.least,
-        Demand::Burst => service.median,
-        Demand::Standing => service.cautious,
-    };
+/// Whether a waiting call should still get its permit; `contended`: a call behind it could use the permit better.
+pub(crate) fn fits_deadline(now: Instant, deadline: Option<Instant>, service: ServiceTime, contended: bool) -> bool {
+    let needs = if contended { service.cautious } else { service.least };
     deadline.is_none_or(|deadline| deadline > now && deadline.since(now) >= needs)
 }
 
@@ -151,7 +113,6 @@ mod tests {
             deadline: deadline.map(|deadline| NOW + deadline * MS),
             max_wait: 100 * MS,
             predicted: predicted * MS,
-            standing_for: Duration::ZERO,
             service: service(5, 10, 20),
         }
     }
@@ -170,12 +131,8 @@ mod tests {
         let cases = [
             (wait(50, None), Ok(100)),
             (wait(101, None), Err(Reason::QueueFull)),
-            (wait(50, Some(72)), Err(Reason::NotInTime)),
-            (wait(50, Some(73)), Ok(63)),
-            (wait(50, Some(9)), Err(Reason::NotInTime)),
-            (Wait { standing_for: 1204 * MS, ..wait(50, Some(300)) }, Err(Reason::NotInTime)),
-            (Wait { standing_for: 1200 * MS, ..wait(50, Some(300)) }, Ok(100)),
-            (Wait { standing_for: 9000 * MS, ..wait(50, Some(350)) }, Ok(100)),
+            (wait(50, Some(69)), Err(Reason::NotInTime)),
+            (wait(50, Some(70)), Ok(60)),
             (wait(50, Some(500)), Ok(100)),
             (wait(0, Some(0)), Err(Reason::NotInTime)),
             (Wait { max_wait: Duration::ZERO, ..wait(0, None) }, Err(Reason::QueueFull)),
@@ -188,12 +145,11 @@ mod tests {
 
     #[test]
     fn waiter_needs_more_time_while_others_compete() {
-        let fits = |ms: u32, demand| fits_deadline(NOW, Some(NOW + ms * MS), service(5, 10, 20), demand);
-        assert!(fits(5, Demand::None) && !fits(4, Demand::None));
-        assert!(fits(10, Demand::Burst) && !fits(9, Demand::Burst));
-        assert!(fits(20, Demand::Standing) && !fits(19, Demand::Standing));
-        assert!(!fits_deadline(NOW, Some(NOW), ServiceTime::default(), Demand::None), "expired is expired");
-        assert!(fits_deadline(NOW, None, service(5, 10, 20), Demand::Standing));
+        let fits = |ms: u32, contended| fits_deadline(NOW, Some(NOW + ms * MS), service(5, 10, 20), contended);
+        assert!(fits(5, false) && !fits(4, false));
+        assert!(fits(20, true) && !fits(19, true));
+        assert!(!fits_deadline(NOW, Some(NOW), ServiceTime::default(), false), "expired is expired");
+        assert!(fits_deadline(NOW, None, service(5, 10, 20), true));
     }
 
     proptest! {
@@ -211,12 +167,12 @@ mod tests {
                     prop_assert!(predicted <= max_wait && max_wait > 0);
                     if let Some(deadline) = deadline {
                         prop_assert!(until + median * MS <= NOW + deadline * MS);
-                        prop_assert!(predicted + median <= deadline);
+                        prop_assert!(predicted + median + more <= deadline);
                     }
                 }
                 Err(refusal) => {
                     prop_assert_eq!(wait.explain(refusal).retry_after, Some(predicted * MS));
-                    let in_time = deadline.is_none_or(|deadline| predicted + predicted / 4 + 1 + median <= deadline);
+                    let in_time = deadline.is_none_or(|deadline| predicted + median + more <= deadline);
                     prop_assert!(!in_time || predicted > max_wait || max_wait == 0);
                 }
             }

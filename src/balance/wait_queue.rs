@@ -94,12 +94,10 @@ impl WaitQueue {
     ) -> Result<(GateQueuePosition, Until, Vec<Waker>), Refusal> {
         let mut queue = lock(&self.queue);
         let service = self.common.service.read(now);
-        let ahead = queue.ahead(&wanted);
-        let predicted = queue::predict(ahead.weight, 1, set.capacity(), service.mean);
-        let (deadline, standing_for) = (wanted.deadline, ahead.standing_for(now));
-        let wait = Wait { deadline, predicted, standing_for, ..Wait::new(now, set.limits.max_wait, service) };
+        let predicted = queue::predict(queue.ahead(&wanted).weight, 1, set.capacity(), service.mean);
+        let wait = Wait { now, deadline: wanted.deadline, max_wait: set.limits.max_wait, predicted, service };
         let entered = wait.decide().and_then(|until| {
-            let (position, last) = queue.enter(wanted, 1, set.limits.max_waiting, now)?;
+            let (position, last) = queue.enter(wanted, 1, set.limits.max_waiting)?;
             let mut woken = self.entered(&mut queue, last.is_none(), set, now);
             woken.extend(last.flatten());
             Ok((position, until, woken))
@@ -116,7 +114,7 @@ impl WaitQueue {
         now: Instant,
     ) -> Option<(GateQueuePosition, Vec<Waker>)> {
         let mut queue = lock(&self.queue);
-        let (position, _) = queue.enter(PermitRequest { returning: true, ..wanted }, 1, u32::MAX, now).ok()?;
+        let (position, _) = queue.enter(PermitRequest { returning: true, ..wanted }, 1, u32::MAX).ok()?;
         let woken = self.entered(&mut queue, true, set, now);
         Some((position, woken))
     }

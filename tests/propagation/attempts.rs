@@ -58,5 +58,5 @@ async fn attempt_of_another_tier_earns_no_retries() {
     for _ in 0..20 {
         assert_eq!(send(&bare(), above, &[("x-envoy-attempt-count", "1")]).await.unwrap().status, 200);
     }
-    assert_eq!(budget.balance(), 4);
+    assert_eq!(budget.balance(), 2);
 }

@@ -31,8 +31,9 @@ impl Learning {
         if (law, max) != (self.law, self.max) {
             let is_learned = law != Law::Fixed && max != u32::MAX;
             self.limit = is_learned.then(|| match self.limit.take() {
-                Some(limit) => law.adapt(limit, max as usize),
-                None => law.new_limit(max as usize),
+                Some(limit) if limit.limit() < self.max as usize => law.adapt(limit, max as usize),
+                // Nothing has been learned.
+                _ => law.new_limit(max as usize),
             });
             (self.law, self.max) = (law, max);
         }

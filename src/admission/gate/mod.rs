@@ -49,7 +49,7 @@ use crate::algorithm::queue::{Refusal, Until, Wait};
 use crate::ground::error::Reason;
 use crate::ground::sync::atomic::Ordering;
 use crate::ground::sync::{Arc, lock};
-use crate::ground::time::{self, Instant};
+use crate::ground::time::Instant;
 use crate::telemetry::{Instruments, Unreported};
 
 /// The answer of a gate to an admitted call.
@@ -89,11 +89,11 @@ impl Gate {
             return Ok(Admitted::Now(Permit::new(gate, weight)));
         }
         let service = ServiceTime::default();
-        let mut wait = Wait { deadline: wanted.deadline, ..Wait::new(now, max_wait, service) };
-        let waiter = Self::enqueue(&gate, wanted, max_waiting, now, |ahead| {
+        let mut wait = Wait { now, deadline: wanted.deadline, max_wait, predicted: Duration::ZERO, service };
+        let waiter = Self::enqueue(&gate, wanted, max_waiting, |ahead| {
             let service = gate.service.read(now);
             let predicted = gate.predict(ahead.weight, wanted.weight, service);
-            wait = Wait { predicted, service, standing_for: ahead.standing_for(now), ..wait };
+            wait = Wait { predicted, service, ..wait };
             wait.decide()
         });
         let waiter = waiter.map_err(|refusal| gate.numbered(wait.explain(refusal)))?;
@@ -107,7 +107,7 @@ impl Gate {
         }
         let until = Until { at: wanted.deadline.unwrap_or(Instant::MAX), reason: Reason::NotInTime };
         let wanted = PermitRequest { returning: true, ..wanted };
-        Self::enqueue(gate, wanted, u32::MAX, time::now(), |_| Ok(until)).map(Admitted::Later)
+        Self::enqueue(gate, wanted, u32::MAX, |_| Ok(until)).map(Admitted::Later)
     }
 
     /// Takes permits in any case, over the limit if necessary. The queue is served again when they are released.
@@ -126,12 +126,11 @@ impl Gate {
         gate: &Arc<Self>,
         wanted: PermitRequest,
         max_waiting: u32,
-        now: Instant,
         decide: impl FnOnce(Ahead) -> Result<Until, Refusal>,
     ) -> Result<Waiter, Refusal> {
         let mut queue = lock(&gate.queue);
         let until = decide(queue.ahead(&wanted))?;
-        let (position, last) = queue.enter(wanted, wanted.weight.min(gate.limit()), max_waiting, now)?;
+        let (position, last) = queue.enter(wanted, wanted.weight.min(gate.limit()), max_waiting)?;
         if last.is_none() {
             gate.word.fetch_add(1, Ordering::AcqRel);
         }

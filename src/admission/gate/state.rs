@@ -7,7 +7,7 @@ use super::learning::Learning;
 use super::wait_queue::{GateQueue, Order};
 use crate::algorithm::estimate::{Estimate, ServiceTime, Took};
 use crate::algorithm::limit::{Law, Ticket};
-use crate::algorithm::queue::{self, Demand, Refusal};
+use crate::algorithm::queue::{self, Refusal};
 use crate::ground::error::{Numbers, Reason};
 #[cfg(test)]
 use crate::ground::layer_id::LayerKind;
@@ -83,7 +83,7 @@ impl Gate {
     /// The same for the call at the head of the queue.
     fn should_serve_head(&self, queue: &GateQueue, now: Instant, service: ServiceTime) -> bool {
         let expired = queue.head().and_then(|head| head.deadline).is_some_and(|deadline| deadline <= now);
-        let is_idle = || self.in_use() == 0 && queue.demand(now, service) == Demand::None;
+        let is_idle = || self.in_use() == 0 && !queue.is_contended(now, service);
         queue.head_fits(now, service) || !expired && (is_idle() || self.is_sampled())
     }
 

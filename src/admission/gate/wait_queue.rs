@@ -3,11 +3,10 @@
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, HashMap};
 use std::task::Waker;
-use std::time::Duration;
 
 use super::permit_request::PermitRequest;
 use crate::algorithm::estimate::ServiceTime;
-use crate::algorithm::queue::{self, Demand, Refusal};
+use crate::algorithm::queue::{self, Refusal};
 use crate::ground::context::Priority;
 use crate::ground::error::Reason;
 use crate::ground::time::Instant;
@@ -52,15 +51,6 @@ pub(crate) struct Ahead {
     pub(crate) waiting: u32,
     /// The total number of permits they take.
     pub(crate) weight: u64,
-    /// Since when calls of any rank have been waiting without a pause.
-    pub(crate) since: Option<Instant>,
-}
-
-impl Ahead {
-    /// How long calls have been waiting without a pause.
-    pub(crate) fn standing_for(&self, now: Instant) -> Duration {
-        self.since.map_or(Duration::ZERO, |since| now.since(since))
-    }
 }
 
 #[derive(Debug)]
@@ -75,10 +65,10 @@ pub(crate) struct QueuedCall {
 
 impl QueuedCall {
     /// For a call that has begun the remaining work is unknown, so only its deadline counts.
-    fn fits(&self, now: Instant, service: ServiceTime, demand: Demand) -> bool {
+    fn fits(&self, now: Instant, service: ServiceTime, contended: bool) -> bool {
         match self.deadline {
             Some(deadline) if self.returning => deadline > now,
-            deadline => queue::fits_deadline(now, deadline, service, demand),
+            deadline => queue::fits_deadline(now, deadline, service, contended),
         }
     }
 }
@@ -95,8 +85,6 @@ pub(crate) enum Outcome<G> {
 pub(crate) struct GateQueue<G = u32> {
     order: Order,
     sequence: i64,
-    /// When the first call came to the empty queue.
-    since: Instant,
     queued: BTreeMap<GateQueuePosition, QueuedCall>,
     /// Bounded by the number of waiters: each one removes its outcome, at the latest when it is dropped.
     outcomes: HashMap<GateQueuePosition, Outcome<G>>,
@@ -105,14 +93,7 @@ pub(crate) struct GateQueue<G = u32> {
 
 impl<G> GateQueue<G> {
     pub(crate) fn new(order: Order) -> Self {
-        Self {
-            order,
-            sequence: 0,
-            since: Instant::MAX,
-            queued: BTreeMap::new(),
-            outcomes: HashMap::new(),
-            by_rank: BTreeMap::new(),
-        }
+        Self { order, sequence: 0, queued: BTreeMap::new(), outcomes: HashMap::new(), by_rank: BTreeMap::new() }
     }
 
     /// Sequence numbers rise and fall from one origin, so a new call comes before or after all that are queued, in whatever order
@@ -126,8 +107,7 @@ impl<G> GateQueue<G> {
     }
 
     pub(crate) fn ahead(&self, wanted: &PermitRequest) -> Ahead {
-        let since = (self.len() > 0).then_some(self.since);
-        let (mut ahead, rank) = (Ahead { since, ..Ahead::default() }, Rank::of(wanted));
+        let (mut ahead, rank) = (Ahead::default(), Rank::of(wanted));
         for (&theirs, sum) in &self.by_rank {
             if theirs < rank || theirs == rank && self.order == Order::Fifo {
                 ahead.waiting += sum.waiting;
@@ -148,11 +128,7 @@ impl<G> GateQueue<G> {
         wanted: PermitRequest,
         takes: u32,
         max: u32,
-        now: Instant,
     ) -> Result<(GateQueuePosition, Option<Option<Waker>>), Refusal> {
-        if self.len() == 0 {
-            self.since = now;
-        }
         self.sequence += 1;
         let sequence = match self.order {
             Order::Fifo => self.sequence,
@@ -178,21 +154,14 @@ impl<G> GateQueue<G> {
 
     /// Whether the call at the head is likely enough to end in time for a permit that is free.
     pub(crate) fn head_fits(&self, now: Instant, service: ServiceTime) -> bool {
-        self.head().is_some_and(|head| head.fits(now, service, self.demand(now, service)))
+        self.head().is_some_and(|head| head.fits(now, service, self.is_contended(now, service)))
     }
 
     /// Whether a call behind the head could use a free permit. The last call decides, which usually has the most time left. If not
     /// even that one is likely to end in time, there is nothing to save the permit for: it would stay free while all waiting calls
     /// are refused, one by one, and no result could show that the estimate is wrong.
-    pub(super) fn demand(&self, now: Instant, service: ServiceTime) -> Demand {
-        let Some((_, last)) = self.queued.last_key_value().filter(|_| self.len() > 1) else { return Demand::None };
-        let is_standing =
-            last.deadline.is_some_and(|deadline| queue::is_standing(now.since(self.since), deadline.since(now)));
-        match is_standing {
-            true if last.fits(now, service, Demand::Standing) => Demand::Standing,
-            _ if last.fits(now, service, Demand::Burst) => Demand::Burst,
-            _ => Demand::None,
-        }
+    pub(super) fn is_contended(&self, now: Instant, service: ServiceTime) -> bool {
+        self.len() > 1 && self.queued.last_key_value().is_some_and(|(_, last)| last.fits(now, service, true))
     }
 
     pub(crate) fn head(&self) -> Option<&QueuedCall> {

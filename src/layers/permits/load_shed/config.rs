@@ -28,11 +28,12 @@ use crate::loader::{HumanTime, Off};
 pub struct LoadShedConfig {
     /// Whether the load shedder is enabled. If not, every call passes, and none waits or is counted. Default: true.
     pub enabled: bool,
-    /// How many calls are served at once at most. With [`Limit::Fixed`]: as many as the service can serve without slowing down, such
-    /// as the number of its workers or of its database connections. At least 1. Default: 256.
+    /// How many calls are served at once: as many as the service can serve without slowing down, such as the number of its workers
+    /// or of its database connections. With a [`limit`](Self::limit) that learns: at most. At least 1. Default: 256.
     #[cfg_attr(all(test, feature = "config"), schemars(range(min = 1)))]
     pub max_in_flight: u32,
-    /// Whether as many calls run, or fewer, as learned. Default: [`Limit::Learned`].
+    /// Whether as many calls are served, or fewer, as learned. Default: [`Limit::Fixed`]; in a server stack whose `load_shed` is not set,
+    /// [`Limit::Learned`].
     pub limit: Limit,
     /// For [`Limit::Learned`]: the longest that most calls should take; more than zero. While they take longer, the limit is lowered, if
     /// that helps. Default: `None`: only calls that are cut without an answer take too long.
@@ -65,7 +66,7 @@ impl Default for LoadShedConfig {
         Self {
             enabled: true,
             max_in_flight: 256,
-            limit: Limit::Learned,
+            limit: Limit::Fixed,
             objective: None,
             queue_ratio: 4.5,
             max_wait: Duration::from_secs(10),
