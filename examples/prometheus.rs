@@ -176,8 +176,8 @@ async fn main() -> Result<ExitCode, Error> {
             opened >= 1.0 && sum(&during, state, &["name=\"ledger\""]) >= 1.0,
         ),
         ("the calls are refused at once, and counted", refused > 0.0),
-        // A fifth of the calls, and the reserve: ten, and one a second.
-        ("retries stay within their budget", retries > 0.0 && retries <= 0.2 * made + 20.0),
+        // A tenth of the calls, and the reserve: ten, and one in ten seconds.
+        ("retries stay within their budget", retries > 0.0 && retries <= 0.1 * made + 20.0),
         (
             "after the repair, the breaker closes by itself",
             closed >= 1.0 && sum(&after, state, &["name=\"ledger\""]) == 0.0,

@@ -15,7 +15,6 @@ use crate::layers::circuit_breaker::CircuitBreakerConfig;
 use crate::layers::core::readiness_limit::DEFAULT_MAX_UNREADY;
 use crate::layers::deadline::DeadlineConfig;
 use crate::layers::permits::bulkhead::BulkheadConfig;
-use crate::layers::permits::limit::Limit;
 use crate::layers::permits::load_shed::LoadShedConfig;
 use crate::layers::retry::RetryConfig;
 #[cfg(feature = "config")]
@@ -202,9 +201,7 @@ pub struct ServerConfig {
     /// permit.
     #[cfg_attr(all(test, feature = "config"), schemars(extend("exclusiveMinimum" = 0, "maximum" = 1)))]
     pub request_idle_share: f64,
-    /// How many requests are in flight at once, and how many wait in the queue. Default: as many as the service can work on, as
-    /// [learned](crate::load_shed::Limit::Learned), up to 256, and 4.5 times as many. If you know the number, set the whole: a
-    /// `LoadShedConfig`, or its table in a file, has a fixed limit unless it says otherwise.
+    /// How many requests are in flight at once, and how many wait in the queue. Default: 256, and 4.5 times as many.
     pub load_shed: LoadShedConfig,
     /// How many requests may wait for the service while it is not ready. A request beyond that is refused with
     /// [`Reason::NotReady`](crate::error::Reason::NotReady). Waiting requests count as in flight, so a value above the limit of
@@ -218,7 +215,7 @@ impl Default for ServerConfig {
             propagation: PropagationConfig::default(),
             deadline: server_deadline(),
             request_idle_share: DEFAULT_IDLE_SHARE,
-            load_shed: LoadShedConfig { limit: Limit::Learned, ..LoadShedConfig::default() },
+            load_shed: LoadShedConfig::default(),
             max_unready: DEFAULT_MAX_UNREADY,
         }
     }

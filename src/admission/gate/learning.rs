@@ -31,8 +31,10 @@ impl Learning {
         if (law, max) != (self.law, self.max) {
             let is_learned = law != Law::Fixed && max != u32::MAX;
             self.limit = is_learned.then(|| match self.limit.take() {
-                Some(limit) if limit.limit() < self.max as usize => law.adapt(limit, max as usize),
-                // Nothing has been learned.
+                // A limit of ours at its maximum has learned nothing.
+                Some(limit) if limit.limit() < self.max as usize || law == self.law && !law.starts_at_max() => {
+                    law.adapt(limit, max as usize)
+                }
                 _ => law.new_limit(max as usize),
             });
             (self.law, self.max) = (law, max);

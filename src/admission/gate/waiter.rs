@@ -17,13 +17,15 @@ pub(crate) struct Waiter {
     gate: Arc<Gate>,
     /// `None` once the outcome is known.
     position: Option<GateQueuePosition>,
+    /// Whether the call held a permit before.
+    returns: bool,
     until: Until,
     timer: Timer,
 }
 
 impl Waiter {
-    pub(super) fn new(gate: Arc<Gate>, position: GateQueuePosition, until: Until) -> Self {
-        Self { gate, position: Some(position), until, timer: Timer::new() }
+    pub(super) fn new(gate: Arc<Gate>, position: GateQueuePosition, returns: bool, until: Until) -> Self {
+        Self { gate, position: Some(position), returns, until, timer: Timer::new() }
     }
 
     pub(crate) fn gate(&self) -> &Gate {
@@ -56,6 +58,7 @@ impl Waiter {
     fn end(&mut self, outcome: Outcome<u32>) -> Result<Permit, Reason> {
         self.position = None;
         let result = match outcome {
+            Outcome::Granted(weight) if self.returns => Ok(Permit::returned(Arc::clone(&self.gate), weight)),
             Outcome::Granted(weight) => Ok(Permit::new(Arc::clone(&self.gate), weight)),
             Outcome::Refused(reason) => Err(reason),
         };

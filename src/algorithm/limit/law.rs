@@ -28,8 +28,12 @@ impl Law {
     /// A limit that is never above `max`. Ours starts there: nothing is refused before it is known to be too much. The others start as
     /// published.
     pub(crate) fn new_limit(self, max: usize) -> Limit {
-        let start = if matches!(self, Self::TwoPoint { .. }) { max } else { PUBLISHED_START };
+        let start = if self.starts_at_max() { max } else { PUBLISHED_START };
         self.limit(start, max)
+    }
+
+    pub(crate) fn starts_at_max(self) -> bool {
+        matches!(self, Self::TwoPoint { .. })
     }
 
     /// A limit with another maximum, which keeps what it has learned.

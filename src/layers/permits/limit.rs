@@ -20,10 +20,11 @@ pub enum Limit {
     ///
     /// It starts at the maximum, so that no call is refused before it is known to be one too many, and needs some hundred calls above the
     /// capacity to come down. A service of ten slots that is at nine tenths of its capacity serves 2 % fewer calls in time while the limit
-    /// is at its number of slots, since each measurement gives it fewer.
+    /// is at its number of slots, since each measurement gives it fewer. While most calls fail, nothing is learned: a limit that has come
+    /// down before stays low until they succeed. By hand its maximum is set.
     Learned,
     /// Additive increase, multiplicative decrease, from 20: one more after a success while half of the limit is in use, and a tenth less after a
-    /// call that was cut or took 5 s. As in Netflix' concurrency-limits. A service that is slow and answers keeps its limit.
+    /// call that was cut, took 5 s or failed with a plain 500 or 503. As in Netflix' concurrency-limits. A service that is slow and answers keeps its limit.
     Aimd,
     /// Gradient2 of Netflix' concurrency-limits: follows the ratio of the long-term mean latency to the present one. A lasting slowdown
     /// becomes the new mean, and the limit climbs back to its maximum.

@@ -43,7 +43,7 @@
 //! # Constants
 //! | constant | why |
 //! |---|---|
-//! | start 16 | a small service is not flooded before anything is known; five cycles of slow start reach 512 |
+//! | start at the maximum | no call is refused before it is known to be one too many; the simulations of this page start at 16 |
 //! | lower point 0.65, slack 0.33 | the range of the logarithm is 0.43, its usual value 0.29: `B` is just below the knee, so a low window costs little, and no queue and a queue at both points are still told apart. Shares of 0.7 and 0.75 give more false alarms, 0.6 costs more in each low window |
 //! | error 0.1 | smaller: slower by the square; larger: both ends of the range come within one error |
 //! | 1.5 errors above the knee while holding | 0.6 loses 1 % of throughput, 1.7 adds 2 % to the times |
@@ -202,13 +202,14 @@ impl TwoPoint {
             return false;
         }
         let before = self.limit;
-        if outcome == Outcome::NoRoom {
+        let full = in_flight >= 0.95 * f64::from(ticket.limit);
+        // With room to spare, a quick failure says nothing about the limit.
+        if outcome == Outcome::NoRoom && full {
             if let Some((pool, is_exact)) = self.ceiling.refused(in_flight, took, self.usual) {
                 self.restart_below(if is_exact { pool } else { pool.max(LOWER * before as f64) });
                 return self.limit != before;
             }
         }
-        let full = in_flight >= 0.95 * f64::from(ticket.limit);
         let unanswered = outcome == Outcome::Late && took >= 0.5 * self.usual;
         let slow = full && (unanswered || took > self.objective);
         self.window.record(ticket.index, took, outcome, full, slow);

@@ -32,8 +32,7 @@ pub struct LoadShedConfig {
     /// or of its database connections. With a [`limit`](Self::limit) that learns: at most. At least 1. Default: 256.
     #[cfg_attr(all(test, feature = "config"), schemars(range(min = 1)))]
     pub max_in_flight: u32,
-    /// Whether as many calls are served, or fewer, as learned. Default: [`Limit::Fixed`]; in a server stack whose `load_shed` is not set,
-    /// [`Limit::Learned`].
+    /// Whether as many calls are served, or fewer, as learned. Default: [`Limit::Fixed`].
     pub limit: Limit,
     /// For [`Limit::Learned`]: the longest that most calls should take; more than zero. While they take longer, the limit is lowered, if
     /// that helps. Default: `None`: only calls that are cut without an answer take too long.
