@@ -3,6 +3,7 @@ use std::sync::atomic::AtomicBool;
 use std::task::{Context, Poll, Wake, Waker};
 
 use super::*;
+use crate::algorithm::limit::Law;
 use crate::ground::context::Priority;
 
 #[derive(Default)]
