@@ -89,7 +89,11 @@ pub(crate) fn run(options: &Options) -> Results {
     Results {
         scenarios: options.scenarios.iter().map(|scenario| (scenario.name, scenario.title)).collect(),
         contestants: options.contestants.iter().map(|contestant| contestant.name()).collect(),
-        notes: options.contestants.iter().filter_map(|who| Some((who.name(), who.note()?))).collect(),
+        notes: options
+            .contestants
+            .iter()
+            .filter_map(|contestant| Some((contestant.name(), contestant.note()?)))
+            .collect(),
         times: times.into_inner().unwrap_or_default(),
         outcomes: (0..scenarios).map(|_| (0..contestants).map(|_| of_contestant()).collect()).collect(),
     }
@@ -99,21 +103,21 @@ pub(crate) fn run(options: &Options) -> Results {
 pub(crate) fn faults(results: &Results, options: &Options) -> Vec<String> {
     let mut faults = Vec::new();
     for (scenario, (name, _)) in results.scenarios.iter().enumerate() {
-        for (contestant, who) in results.contestants.iter().enumerate() {
+        for (contestant, label) in results.contestants.iter().enumerate() {
             let checks = results.outcomes(scenario, contestant).iter().flat_map(|outcome| &outcome.checks);
             for (what, arena, model) in checks {
                 if (arena - model).abs() > 0.02 * model.abs().max(1.0) {
-                    faults.push(format!("{name}, {who}, {what}: {arena} in the arena, {model} by the model"));
+                    faults.push(format!("{name}, {label}, {what}: {arena} in the arena, {model} by the model"));
                 }
             }
-            let least = match (*name, *who) {
+            let least = match (*name, *label) {
                 ("E0", "seawall_default") => 0.99,
                 ("E1", "seawall_default" | "seawall_tuned") => 0.5,
                 _ => continue,
             };
             let score = results.score(scenario, contestant);
             if options.is_quick && score <= least {
-                faults.push(format!("{name}, {who}: {score:.3}, but it must be above {least}"));
+                faults.push(format!("{name}, {label}: {score:.3}, but it must be above {least}"));
             }
         }
     }

@@ -10,13 +10,14 @@ use crate::ground::sync::lock;
 use crate::ground::verdict::Verdict;
 
 impl Gate {
-    /// A permit was granted.
+    /// Permits were granted to a call of this weight.
     #[inline]
-    pub(super) fn begin(&self) -> Option<Ticket> {
+    pub(super) fn begin(&self, weight: u32) -> Option<Ticket> {
         if !self.learns.load(Ordering::Relaxed) {
             return None;
         }
-        let in_flight = self.in_use() as usize;
+        // The limit is in use if another call like this one would have to wait, also if a few permits are free.
+        let in_flight = self.in_use().saturating_add(weight.saturating_sub(1)) as usize;
         lock(&self.learning).begin(in_flight)
     }
 

@@ -138,7 +138,7 @@ impl Gate {
         drop(queue);
         woken.extend(last.flatten());
         // The position has an owner before foreign code runs: if that panics, the position is released.
-        let waiter = Waiter::new(Arc::clone(gate), position, wanted.returning, until);
+        let waiter = Waiter::new(Arc::clone(gate), position, until);
         wake(woken);
         Ok(waiter)
     }

@@ -7,20 +7,27 @@ use crate::ground::sync::Arc;
 pub(crate) struct Permit {
     pub(super) gate: Arc<Gate>,
     pub(super) weight: u32,
-    /// For a limit that is learned. `None` also if the call held a permit before: the time of the whole call is unknown.
+    /// For a limit that is learned.
     ticket: Option<Ticket>,
 }
 
 impl Permit {
     #[inline]
     pub(super) fn new(gate: Arc<Gate>, weight: u32) -> Self {
-        let ticket = gate.begin();
+        let ticket = gate.begin(weight);
         Self { gate, weight, ticket }
     }
 
     /// For a call that held a permit before, or will not use it.
     pub(super) fn returned(gate: Arc<Gate>, weight: u32) -> Self {
         Self { gate, weight, ticket: None }
+    }
+
+    /// The permit of a call that returned an earlier one for a while, with the ticket of that one.
+    pub(crate) fn with_ticket(self, ticket: Option<Ticket>) -> Self {
+        let mut permit = self;
+        permit.ticket = ticket;
+        permit
     }
 
     pub(crate) fn ticket(&self) -> Option<Ticket> {

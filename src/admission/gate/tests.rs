@@ -449,3 +449,23 @@ async fn overweight_call_counts_as_all_permits() {
     drop(heavy.poll());
     assert!(light.poll().is_ready());
 }
+
+/// Three of five permits are in use, and the next call needs three: the limit is in use, and what calls take counts.
+#[tokio::test(start_paused = true)]
+async fn heavy_calls_use_a_learned_limit() {
+    let law = Law::TwoPoint { objective: None };
+    for weight in [1, 3] {
+        let gate = Arc::new(Gate::observed(law, 64, Order::Fifo, Instruments::nameless(LayerKind::Bulkhead)));
+        let mut permits = std::collections::VecDeque::new();
+        for _ in 0..20_000 {
+            while let Ok(Admitted::Now(permit)) = admit(&gate, wanted(weight)) {
+                permits.push_back(permit);
+            }
+            // Ten slots: calls take longer by what is in flight beyond them.
+            let took = MS * (gate.in_use() / weight).max(10);
+            let permit = permits.pop_front().expect("the limit is at least one");
+            gate.record(time::now(), Verdict::Success, took.into(), permit.ticket());
+        }
+        assert!(gate.limit() <= 20 * weight, "{weight}: {}", gate.limit());
+    }
+}

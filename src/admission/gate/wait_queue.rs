@@ -45,6 +45,13 @@ pub(crate) struct GateQueuePosition {
     sequence: i64,
 }
 
+impl GateQueuePosition {
+    /// Whether the call held a permit before.
+    pub(super) fn is_returning(self) -> bool {
+        !self.rank.newcomer
+    }
+}
+
 /// The calls ahead of a new call.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Ahead {

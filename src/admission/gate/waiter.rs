@@ -17,15 +17,13 @@ pub(crate) struct Waiter {
     gate: Arc<Gate>,
     /// `None` once the outcome is known.
     position: Option<GateQueuePosition>,
-    /// Whether the call held a permit before.
-    returns: bool,
     until: Until,
     timer: Timer,
 }
 
 impl Waiter {
-    pub(super) fn new(gate: Arc<Gate>, position: GateQueuePosition, returns: bool, until: Until) -> Self {
-        Self { gate, position: Some(position), returns, until, timer: Timer::new() }
+    pub(super) fn new(gate: Arc<Gate>, position: GateQueuePosition, until: Until) -> Self {
+        Self { gate, position: Some(position), until, timer: Timer::new() }
     }
 
     pub(crate) fn gate(&self) -> &Gate {
@@ -39,7 +37,7 @@ impl Waiter {
         let mut queue = lock(&self.gate.queue);
         if let Some(outcome) = queue.take_outcome(position) {
             drop(queue);
-            let ended = self.end(outcome);
+            let ended = self.end(position, outcome);
             // Foreign code. By now the permit has an owner, even if that panics.
             foreign(|| drop(waker));
             return Poll::Ready(ended);
@@ -52,13 +50,13 @@ impl Waiter {
             return Poll::Pending;
         }
         let outcome = self.leave(position).unwrap_or(Outcome::Refused(self.until.reason));
-        Poll::Ready(self.end(outcome))
+        Poll::Ready(self.end(position, outcome))
     }
 
-    fn end(&mut self, outcome: Outcome<u32>) -> Result<Permit, Reason> {
+    fn end(&mut self, position: GateQueuePosition, outcome: Outcome<u32>) -> Result<Permit, Reason> {
         self.position = None;
         let result = match outcome {
-            Outcome::Granted(weight) if self.returns => Ok(Permit::returned(Arc::clone(&self.gate), weight)),
+            Outcome::Granted(weight) if position.is_returning() => Ok(Permit::returned(Arc::clone(&self.gate), weight)),
             Outcome::Granted(weight) => Ok(Permit::new(Arc::clone(&self.gate), weight)),
             Outcome::Refused(reason) => Err(reason),
         };

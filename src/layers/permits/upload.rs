@@ -24,6 +24,7 @@ use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use crate::admission::gate::{Admitted, AwayGuard, Gate, Permit, PermitRequest, Waiter};
+use crate::algorithm::limit::Ticket;
 use crate::ground::error::Rejected;
 use crate::ground::scope;
 use crate::ground::scope::attachment::{self, AttachmentSlot};
@@ -52,6 +53,8 @@ struct UploadState {
     away: Option<Absence>,
     was_away: Duration,
     weight: u32,
+    /// Of the first permit: the time of the whole call is known, without its absences.
+    ticket: Option<Ticket>,
     /// The head of the response has arrived, or the call was dropped.
     is_over: bool,
     cut: Option<Rejected>,
@@ -94,9 +97,9 @@ impl Upload {
 
     /// Stores the permit: the call is admitted.
     pub(crate) fn lend(&self, permit: Permit) {
-        let (gate, weight) = (Arc::clone(permit.gate()), permit.weight());
+        let (gate, weight, ticket) = (Arc::clone(permit.gate()), permit.weight(), permit.ticket());
         let mut state = lock(&self.state);
-        (state.gate, state.weight) = (Some(gate), weight);
+        (state.gate, state.weight, state.ticket) = (Some(gate), weight, ticket);
         let before = state.permit.replace(Arc::new(permit));
         drop(state);
         drop(before);
@@ -197,11 +200,12 @@ impl Upload {
 
     fn resume(&self, permit: Permit) {
         let now = time::now();
-        let mut permit = Some(Arc::new(permit));
+        let mut permit = Some(permit);
         let mut state = lock(&self.state);
         if state.away.is_some() {
             state.end_absence(now);
-            std::mem::swap(&mut state.permit, &mut permit);
+            let ticket = state.ticket;
+            state.permit = permit.take().map(|permit| Arc::new(permit.with_ticket(ticket)));
         }
         drop(state);
         // A call that is over, or has a permit by now, does not need this one. Dropping it wakes waiting calls, so it happens
@@ -244,6 +248,10 @@ mod tests {
 
     use super::*;
     use crate::admission::gate::Order;
+    use crate::algorithm::limit::Law;
+    use crate::ground::context::Priority;
+    use crate::ground::layer_id::LayerKind;
+    use crate::telemetry::Instruments;
 
     /// The body may be read by another task than the one that asks for the permit.
     #[test]
@@ -262,5 +270,23 @@ mod tests {
             is_over.store(true, Ordering::Relaxed);
             assert_eq!(missing, 0);
         });
+    }
+
+    /// Otherwise a service whose calls wait for their bodies would learn nothing.
+    #[test]
+    fn paused_call_keeps_its_ticket() {
+        let law = Law::TwoPoint { objective: None };
+        let gate = Gate::observed(law, 4, Order::Fifo, Instruments::nameless(LayerKind::LoadShed));
+        let wanted = PermitRequest { weight: 1, priority: Priority::Normal, deadline: None, returning: false };
+        let admitted = Gate::admit(Arc::new(gate), time::now(), wanted, 0, Duration::ZERO);
+        let Ok(Admitted::Now(permit)) = admitted else { panic!("it is idle") };
+        let ticket = permit.ticket();
+        let upload = Upload::new();
+        upload.lend(permit);
+        upload.pause();
+        assert!(upload.missing_permit().is_some());
+        upload.try_resume();
+        let (permit, _) = upload.end(time::now());
+        assert!(ticket.is_some() && permit.is_some_and(|permit| permit.ticket() == ticket));
     }
 }

@@ -56,7 +56,6 @@ fn tuned(brief: &Brief) -> Settings {
     balance.max_concurrent = (share + spread).ceil() as u32;
     balance.max_wait = full_queue;
     server.deadline.timeout = Duration::from_millis(brief.deadline);
-    server.load_shed.limit = Limit::Fixed;
     server.load_shed.max_in_flight = brief.slots;
     Settings { client, server, balance, hedge: Some(HedgeConfig::default()) }
 }
@@ -64,7 +63,7 @@ fn tuned(brief: &Brief) -> Settings {
 /// The defaults with one change each.
 pub(super) fn variants() -> Vec<Box<dyn Contestant>> {
     type Variant = (&'static str, fn(&Brief) -> Settings);
-    let variants: [Variant; 11] = [
+    let variants: [Variant; 10] = [
         ("default_no_breaker", |brief| {
             changed(brief, |settings| {
                 settings.client.circuit_breaker.enabled = false;
@@ -78,13 +77,7 @@ pub(super) fn variants() -> Vec<Box<dyn Contestant>> {
         ("default_shed_at_slots", |brief| {
             changed(brief, |settings| settings.server.load_shed.max_in_flight = brief.slots)
         }),
-        ("default_shed_fixed", |brief| changed(brief, |settings| settings.server.load_shed.limit = Limit::Fixed)),
-        ("default_shed_fixed_at_slots", |brief| {
-            changed(brief, |settings| {
-                settings.server.load_shed.limit = Limit::Fixed;
-                settings.server.load_shed.max_in_flight = brief.slots;
-            })
-        }),
+        ("default_shed_learned", |brief| changed(brief, |settings| settings.server.load_shed.limit = Limit::Learned)),
         ("default_keyed", |brief| changed(brief, |settings| settings.client.per_authority = true)),
         ("default_hedged", |brief| changed(brief, |settings| settings.hedge = Some(HedgeConfig::default()))),
         ("default_slow_backoff", |brief| {

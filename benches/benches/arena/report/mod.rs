@@ -28,8 +28,8 @@ pub(crate) fn table(results: &Results) {
     table.add_row(row);
     table.column_iter_mut().skip(2).for_each(|column| column.set_cell_alignment(CellAlignment::Right));
     println!("{table}");
-    for (who, note) in &results.notes {
-        println!("{who}: {note}");
+    for (label, note) in &results.notes {
+        println!("{label}: {note}");
     }
 }
 
@@ -37,15 +37,15 @@ pub(crate) fn table(results: &Results) {
 pub(crate) fn figures(results: &Results) {
     for (scenario, (name, _)) in results.scenarios.iter().enumerate() {
         println!("time arena.{name} {:.1} s", results.times[scenario]);
-        for (contestant, who) in results.contestants.iter().enumerate() {
-            println!("figure arena.{name}.{who} {:.4}", results.score(scenario, contestant));
+        for (contestant, label) in results.contestants.iter().enumerate() {
+            println!("figure arena.{name}.{label} {:.4}", results.score(scenario, contestant));
             let first = results.outcomes(scenario, contestant).first();
             for (what, value) in first.iter().flat_map(|outcome| &outcome.details) {
-                println!("detail arena.{name}.{who} {what}: {value:.4}");
+                println!("detail arena.{name}.{label} {what}: {value:.4}");
             }
         }
     }
-    for (contestant, who) in results.contestants.iter().enumerate() {
-        println!("figure arena.R.{who} {:.2}", results.total(contestant));
+    for (contestant, label) in results.contestants.iter().enumerate() {
+        println!("figure arena.R.{label} {:.2}", results.total(contestant));
     }
 }

@@ -41,17 +41,17 @@ fn html(results: &Results) -> String {
         _ = write!(page, "<th>{:.1}", results.total(contestant));
     }
     page.push_str("</table>");
-    for (who, note) in &results.notes {
-        _ = write!(page, "<p><small>{who}: {note}</small>");
+    for (label, note) in &results.notes {
+        _ = write!(page, "<p><small>{label}: {note}</small>");
     }
     for (scenario, (name, title)) in results.scenarios.iter().enumerate() {
         _ = write!(page, "<h2 id={name}>{name}: {title}</h2><div class=runs>");
-        for (contestant, who) in results.contestants.iter().enumerate() {
+        for (contestant, label) in results.contestants.iter().enumerate() {
             let Some(outcome) = results.outcomes(scenario, contestant).first() else { continue };
             let details = outcome.details.iter().map(|(what, value)| format!("{what} {value:.3}"));
             let details = details.collect::<Vec<_>>().join(" · ");
             let score = results.score(scenario, contestant);
-            _ = write!(page, "<figure><figcaption><b>{who}</b> {score:.3}<br><small>{details}</small></figcaption>");
+            _ = write!(page, "<figure><figcaption><b>{label}</b> {score:.3}<br><small>{details}</small></figcaption>");
             if let Some(curves) = &outcome.curves {
                 page.push_str(&svg(curves));
             }

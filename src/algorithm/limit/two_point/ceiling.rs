@@ -72,7 +72,7 @@ impl Ceiling {
         if took >= QUICK * usual {
             return None;
         }
-        let is_first = in_flight > self.most && std::mem::take(&mut self.answers) >= ANSWERS;
+        let is_first = std::mem::take(&mut self.answers) >= ANSWERS && in_flight > self.most;
         self.refusals += 1;
         self.refused = self.refused.min(in_flight);
         (is_first || self.refusals >= REFUSALS).then_some((self.refused - 1.0, is_first))

@@ -39,6 +39,20 @@ fn scattered_refusals_are_no_ceiling() {
     assert!(least >= 6, "{least}");
 }
 
+/// With room to spare the refusals have another cause: an outage, a bad release.
+#[test]
+fn outage_of_quick_errors_below_the_limit_keeps_it() {
+    for in_flight in [1, 10, 200] {
+        let mut limit = law(256);
+        for n in 0..2000 {
+            let outcome = if n < 100 { (100 * MS, Outcome::Good) } else { (MS, Outcome::NoRoom) };
+            let ticket = limit.begin(in_flight);
+            let _ = limit.end(ticket, outcome.0, outcome.1);
+        }
+        assert_eq!(limit.limit(), 256, "{in_flight}");
+    }
+}
+
 #[test]
 fn one_batch_of_refusals_lowers_the_limit_by_one_step() {
     let mut calls = Closed::new(Bounds::default());
