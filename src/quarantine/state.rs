@@ -38,6 +38,15 @@ struct TrackedSuspects {
     waiting: TurnQueue,
 }
 
+impl TrackedSuspects {
+    /// Withdraws losses that are explained by now. Returns the wakers of the calls that this concerns, to be woken unlocked.
+    #[must_use]
+    fn settle(&mut self, limits: &Limits, now: Instant) -> Vec<Waker> {
+        let withdrawn = self.suspects.settle(limits, now);
+        self.waiting.all_of_each(withdrawn)
+    }
+}
+
 /// Why a call that waits is not sent.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum NotSent {
@@ -94,10 +103,15 @@ impl QuarantineState {
     /// Decides about a new call. It does not overtake the calls that wait.
     pub(super) fn admit(&self, fingerprint: u64, now: Instant) -> QuarantineAdmission {
         let limits = self.limits();
-        let mut tracked = lock(&self.tracked);
-        let is_next = !tracked.waiting.is_any(fingerprint);
-        let admission = tracked.suspects.admit(fingerprint, is_next, &limits, now);
-        self.publish(&tracked);
+        let (admission, woken) = {
+            let mut tracked = lock(&self.tracked);
+            let woken = tracked.settle(&limits, now);
+            let is_next = !tracked.waiting.is_any(fingerprint);
+            let admission = tracked.suspects.admit(fingerprint, is_next, &limits, now);
+            self.publish(&tracked);
+            (admission, woken)
+        };
+        wake(woken);
         admission
     }
 
@@ -122,12 +136,13 @@ impl QuarantineState {
         now: Instant,
     ) -> Result<Option<Turn>, NotSent> {
         let (limits, mut waker) = (self.limits(), Some(waker));
-        let answer = {
+        let (answer, woken) = {
             let mut tracked = lock(&self.tracked);
+            let woken = tracked.settle(&limits, now);
             let is_next = tracked.waiting.is_next(position);
             let admission = tracked.suspects.admit(fingerprint, is_next, &limits, now);
             self.publish(&tracked);
-            match admission {
+            let answer = match admission {
                 QuarantineAdmission::Free => Ok(None),
                 QuarantineAdmission::Turn(turn) => Ok(Some(turn)),
                 QuarantineAdmission::Wait(until) => {
@@ -135,8 +150,10 @@ impl QuarantineState {
                     Err(NotSent::Until(until))
                 }
                 QuarantineAdmission::Refused(left) => Err(NotSent::Refused(left)),
-            }
+            };
+            (answer, woken)
         };
+        wake(woken);
         foreign(|| drop(waker));
         answer
     }

@@ -350,8 +350,8 @@ impl Machine {
     fn open(&mut self, moment: &Moment<'_>) -> Instant {
         let Moment { policy, now, chance, .. } = *moment;
         self.generation += 1;
-        // Breaks grow only while probes wait in vain. A probe that fails at once costs its caller nothing, since it would have been
-        // refused, and the sooner the next one is sent, the sooner the end of the outage is seen.
+        // Breaks grow only while the dependency does not answer probes in time. A probe that it fails at once costs its caller
+        // nothing, since it would have been refused, and the sooner the next one is sent, the sooner the end of the outage is seen.
         let answers = matches!(&self.phase, Phase::HalfOpen(probes) if probes.has_quick_answer());
         self.breaks = if answers { 1 } else { self.breaks.saturating_add(1) };
         let until = now + policy.jittered(policy.pause(self.breaks), chance);

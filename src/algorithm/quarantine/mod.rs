@@ -69,7 +69,8 @@ pub(crate) struct Suspects {
 
 impl Suspects {
     /// Decides about a call at `now`; `is_next` says that no other call of the fingerprint has waited longer. A call with the turn
-    /// reports its end by [`lost`](Self::lost), [`cleared`](Self::cleared) or neither, and then by [`pass_on`](Self::pass_on).
+    /// reports its end by [`lost`](Self::lost), [`cleared`](Self::cleared) or neither, and then by [`pass_on`](Self::pass_on). [Settle](Self::settle)
+    /// before.
     pub(crate) fn admit(
         &mut self,
         fingerprint: u64,
@@ -78,7 +79,6 @@ impl Suspects {
         now: Instant,
     ) -> QuarantineAdmission {
         self.purge(limits, now);
-        self.settle(limits, now);
         let suspect = self.suspects.get_mut(&fingerprint).filter(|suspect| now < suspect.forget_at(limits));
         let Some(suspect) = suspect else { return QuarantineAdmission::Free };
         self.last_turn += 1;
@@ -108,8 +108,11 @@ impl Suspects {
 
     /// Withdraws the losses that are explained by others after which the endpoint has not answered. Before that, it may be that only a
     /// connection was lost. Returns the fingerprints of which fewer losses count than before.
-    fn settle(&mut self, limits: &Limits, now: Instant) -> Vec<u64> {
+    pub(crate) fn settle(&mut self, limits: &Limits, now: Instant) -> Vec<u64> {
         let settled = self.recent.settle(now);
+        if settled.is_empty() {
+            return Vec::new();
+        }
         // Later ones were compared with it when they were lost.
         let explains = |other: &SeenLoss, counted: &SeenLoss| {
             counted.loss.at <= other.loss.at && self.explains(other, counted, other.was_quarantined)

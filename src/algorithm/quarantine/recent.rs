@@ -58,6 +58,9 @@ impl RecentLosses {
 
     /// The losses after which the endpoint has not answered, each once: for [`ALIVE`], or although it got [`ENOUGH`] calls.
     pub(super) fn settle(&mut self, now: Instant) -> Vec<SeenLoss> {
+        if self.0.iter().all(|seen| seen.is_settled) {
+            return Vec::new();
+        }
         let is_next = |seen: &SeenLoss, next: &&SeenLoss| {
             next.loss.endpoint == seen.loss.endpoint && seen.loss.at <= next.loss.sent
         };

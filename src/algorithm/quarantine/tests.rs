@@ -34,6 +34,7 @@ impl World {
     }
 
     fn admit(&mut self, fingerprint: u64, now: u32) -> QuarantineAdmission {
+        let _ = self.0.settle(&limits(), START + now * MS);
         self.0.admit(fingerprint, true, &limits(), START + now * MS)
     }
 

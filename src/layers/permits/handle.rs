@@ -28,13 +28,13 @@ impl<K: Keying> PermitsHandle<K> {
         self.gates.waiting()
     }
 
-    /// How many permits there are for each key.
+    /// How many permits there are for each key; of a [limit that learns](super::Limit), the highest in force.
     pub fn limit(&self) -> u32 {
         self.gates.limit()
     }
 
     /// Changes how many permits there are for each key. Additional permits are granted at once. A lower limit revokes no permit; it
-    /// is reached as calls end.
+    /// is reached as calls end. Of a limit that learns this is the maximum: a higher one raises it only if it was at its maximum.
     pub fn set_limit(&self, limit: NonZeroU32) {
         self.gates.set_limit(limit.get());
     }

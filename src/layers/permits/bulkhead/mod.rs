@@ -44,8 +44,8 @@
 //! # Reload
 //! A [reload](BulkheadLayer::reload) ends no call. It applies:
 //!
-//! - **At once:** `max_concurrent`, `limit`, `objective`, `enabled` and `max_keys`. Additional permits go to waiting calls. A lower limit revokes no
-//!   permit; it is reached as calls end. With `enabled: false` all waiting calls pass. A lower `max_keys` forgets keys whose state
+//! - **At once:** `max_concurrent`, `limit`, `objective`, `enabled` and `max_keys`. Additional permits go to waiting calls. A lower
+//!   limit revokes no permit; it is reached as calls end. With `enabled: false` all waiting calls pass. A lower `max_keys` forgets keys whose state
 //!   is as good as new, and other keys once theirs is.
 //! - **For new calls:** `max_waiting`, `max_wait`, `max_hold` and `order`. A waiting call keeps its position and the bound of its
 //!   wait; a running call keeps its bound.

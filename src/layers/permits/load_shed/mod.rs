@@ -44,8 +44,8 @@
 //! # Reload
 //! A [reload](LoadShedLayer::reload) ends no call. It applies:
 //!
-//! - **At once:** `max_in_flight`, `limit`, `objective`, `enabled` and `max_keys`. A learned limit stays, as far as it fits. A higher limit admits waiting calls. A lower limit ends no call; it
-//!   is reached as calls end. With `enabled: false` all waiting calls pass. A lower `max_keys` forgets keys whose state is as good
+//! - **At once:** `max_in_flight`, `limit`, `objective`, `enabled` and `max_keys`. A learned limit stays, as far as it fits. A higher
+//!   limit admits waiting calls. A lower limit ends no call; it is reached as calls end. With `enabled: false` all waiting calls pass. A lower `max_keys` forgets keys whose state is as good
 //!   as new, and other keys once theirs is.
 //! - **For new calls:** `queue_ratio`, `max_wait`, `max_hold` and `order`. A waiting call keeps its position and the bound of its
 //!   wait; a running call keeps its bound.
