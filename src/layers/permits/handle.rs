@@ -28,7 +28,7 @@ impl<K: Keying> PermitsHandle<K> {
         self.gates.waiting()
     }
 
-    /// How many permits there are for each key; of a [limit that learns](super::Limit), the highest in force.
+    /// How many permits there are for each key; of a [limit that learns](crate::load_shed::Limit), the highest in force.
     pub fn limit(&self) -> u32 {
         self.gates.limit()
     }
