@@ -63,7 +63,7 @@ fn tuned(brief: &Brief) -> Settings {
 /// The defaults with one change each.
 pub(super) fn variants() -> Vec<Box<dyn Contestant>> {
     type Variant = (&'static str, fn(&Brief) -> Settings);
-    let variants: [Variant; 10] = [
+    let variants: [Variant; 12] = [
         ("default_no_breaker", |brief| {
             changed(brief, |settings| {
                 settings.client.circuit_breaker.enabled = false;
@@ -78,6 +78,15 @@ pub(super) fn variants() -> Vec<Box<dyn Contestant>> {
             changed(brief, |settings| settings.server.load_shed.max_in_flight = brief.slots)
         }),
         ("default_shed_learned", |brief| changed(brief, |settings| settings.server.load_shed.limit = Limit::Learned)),
+        ("default_bulkhead_learned", |brief| {
+            changed(brief, |settings| settings.client.bulkhead.limit = Limit::Learned)
+        }),
+        ("default_learned", |brief| {
+            changed(brief, |settings| {
+                settings.server.load_shed.limit = Limit::Learned;
+                settings.client.bulkhead.limit = Limit::Learned;
+            })
+        }),
         ("default_keyed", |brief| changed(brief, |settings| settings.client.per_authority = true)),
         ("default_hedged", |brief| changed(brief, |settings| settings.hedge = Some(HedgeConfig::default()))),
         ("default_slow_backoff", |brief| {

@@ -34,6 +34,8 @@ pub(super) struct Levels {
     hold: u32,
     /// No queue was seen yet.
     slow_start: bool,
+    /// See [`crowded`](Self::crowded).
+    is_rough: bool,
     /// Cycles in a row without a queue.
     free: u32,
     /// Cycles in a row whose lower level was above the knee, too.
@@ -42,7 +44,17 @@ pub(super) struct Levels {
 
 impl Levels {
     pub(super) fn new(level: f64) -> Self {
-        Self { level, knee: level, work: level, patience: 0, hold: 0, slow_start: true, free: 0, clear: 0 }
+        Self {
+            level,
+            knee: level,
+            work: level,
+            patience: 0,
+            hold: 0,
+            slow_start: true,
+            is_rough: false,
+            free: 0,
+            clear: 0,
+        }
     }
 
     pub(super) fn upper(&self) -> f64 {
@@ -53,6 +65,16 @@ impl Levels {
     pub(super) fn lower(&self) -> f64 {
         let share = if self.slow_start || self.clear >= 2 { FAR_LOWER } else { LOWER };
         (self.upper() * share).round().min(self.upper() - 1.0).max(1.0)
+    }
+
+    /// Calls seem to queue at this level, and the knee may be far below.
+    pub(super) fn crowded(level: f64) -> Self {
+        Self { is_rough: true, ..Self::new(level) }
+    }
+
+    /// Whether the question is only if calls queue at all.
+    pub(super) fn is_rough(&self) -> bool {
+        self.slow_start && self.is_rough
     }
 
     pub(super) fn work(&self) -> f64 {

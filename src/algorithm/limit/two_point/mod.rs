@@ -31,6 +31,8 @@
 //! no call is refused to find out. A window counts the calls that were admitted in it. What was admitted before a change of the limit,
 //! and as many calls after it as the limit allows, still meet the queue of the old limit, and are skipped.
 //!
+//! While the limit is not in use, [`crowding`] tells whether it is too high all the same.
+//!
 //! Two points do not show everything. A [`ceiling`] follows refusals of the service, and a [`guard`] acts when most calls get no answer,
 //! or take longer than an objective.
 //!
@@ -89,6 +91,7 @@
 
 mod bounds;
 mod ceiling;
+mod crowding;
 mod cycle;
 mod guard;
 mod levels;
@@ -102,16 +105,20 @@ use std::time::Duration;
 
 pub(crate) use self::bounds::Bounds;
 use self::ceiling::Ceiling;
+use self::crowding::Crowding;
 use self::cycle::{Cycle, Ratio};
 use self::guard::{Action, Guard};
 use self::levels::{LOWER, Levels};
-use self::noise::Noise;
+use self::noise::{MIN_WINDOW, Noise};
 use self::window::{Summary, Window};
 use super::ticket::{Outcome, Ticket, saturate};
 use crate::ground::time::nanos;
 
 /// Where times become longer by this factor, as a logarithm, the knee may be far below.
 const FAR: f64 = 0.4;
+
+/// The size of the windows that only ask whether calls queue at all: half of the precision is enough.
+const ROUGH: f64 = 0.25;
 
 /// What the present window is for.
 #[derive(Clone, Copy, Debug)]
@@ -143,6 +150,7 @@ pub(crate) struct TwoPoint {
     noise: Noise,
     /// The usual time, in nanoseconds; zero if unknown.
     usual: f64,
+    crowding: Crowding,
     ceiling: Ceiling,
     guard: Guard,
 }
@@ -162,6 +170,7 @@ impl TwoPoint {
             levels: Levels::new(limit as f64),
             noise: Noise::new(),
             usual: 0.0,
+            crowding: Crowding::default(),
             ceiling: Ceiling::new(),
             guard: Guard::new(),
         };
@@ -202,6 +211,12 @@ impl TwoPoint {
             return false;
         }
         let before = self.limit;
+        if self.is_crowded(ticket, took, outcome) {
+            self.crowding = Crowding::default();
+            self.levels = Levels::crowded(in_flight);
+            self.start_cycle();
+            return self.limit != before;
+        }
         let full = in_flight >= 0.95 * f64::from(ticket.limit);
         // With room to spare, a quick failure says nothing about the limit.
         if outcome == Outcome::NoRoom && full {
@@ -218,6 +233,12 @@ impl TwoPoint {
         }
         self.finish_window();
         self.limit != before
+    }
+
+    /// Whether calls queue inside the service, though the limit is not in use.
+    fn is_crowded(&mut self, ticket: Ticket, took: f64, outcome: Outcome) -> bool {
+        let is_answered = matches!(outcome, Outcome::Good | Outcome::Late);
+        self.limit as f64 >= self.max && is_answered && self.crowding.record(ticket.in_flight, took)
     }
 
     /// Uses these bounds from now on; the start applies to new limits only. Returns whether the limit has changed.
@@ -375,6 +396,7 @@ impl TwoPoint {
             Phase::Low { .. } => self.noise.lower_window(),
             Phase::Hold { .. } => self.noise.hold_window(),
         };
+        let calls = if self.levels.is_rough() { (calls * ROUGH).max(MIN_WINDOW) } else { calls };
         let size = calls.max(self.limit as f64);
         self.window = Window::new(first, size as u32, scale);
     }

@@ -3,7 +3,7 @@
 use super::levels::ERROR;
 
 /// The smallest window: the variance of fewer calls is unknown.
-const MIN_WINDOW: f64 = 24.0;
+pub(super) const MIN_WINDOW: f64 = 24.0;
 
 /// The largest window because of noise.
 const MAX_WINDOW: f64 = 2000.0;

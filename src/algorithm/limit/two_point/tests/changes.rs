@@ -35,3 +35,43 @@ fn calls_cut_from_outside_count() {
     assert_good(seen);
     assert_eq!(seen.cut, 0, "{seen:?}");
 }
+
+/// A client with 64 connections never fills a limit of 256, and keeps most of its calls waiting inside a service of ten slots.
+#[test]
+fn limit_that_is_never_reached_comes_down_where_calls_queue() {
+    let mut random = fastrand::Rng::with_seed(101);
+    let mut limit = Limit::TwoPoint(TwoPoint::new(Bounds { start: 256, max: 256, objective: None }));
+    let mut in_flight = std::collections::VecDeque::new();
+    for _ in 0..4000 {
+        while in_flight.len() < limit.limit().min(64) {
+            let among = in_flight.len() + 1;
+            in_flight.push_back((limit.begin(among), among));
+        }
+        // First in, first out.
+        let (ticket, among) = in_flight.pop_front().unwrap();
+        let took = MS.mul_f64((among as f64).max(10.0) * (0.8 + 0.4 * random.f64()));
+        let _ = limit.end(ticket, took, Outcome::Good);
+    }
+    assert!((9..=16).contains(&limit.limit()), "{}", limit.limit());
+}
+
+/// The same where nothing queues: an asynchronous service with as many calls in flight as there are.
+#[test]
+fn limit_that_is_never_reached_stays_where_nothing_queues() {
+    let mut random = fastrand::Rng::with_seed(101);
+    let mut limit = Limit::TwoPoint(TwoPoint::new(Bounds { start: 256, max: 256, objective: None }));
+    let mut in_flight = std::collections::VecDeque::new();
+    for n in 0..40_000 {
+        let now = [4, 64, 16, 200][n / 1000 % 4];
+        while in_flight.len() < limit.limit().min(now) {
+            in_flight.push_back(limit.begin(in_flight.len() + 1));
+        }
+        while let Some(ticket) = in_flight.pop_front() {
+            let _ = limit.end(ticket, MS.mul_f64(-10.0 * (1.0 - random.f64()).ln()), Outcome::Good);
+            if in_flight.len() < now {
+                break;
+            }
+        }
+        assert_eq!(limit.limit(), 256);
+    }
+}
