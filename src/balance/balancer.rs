@@ -49,7 +49,7 @@ impl Balancer {
         let common = Arc::new(SetState::new(instruments));
         let set = EndpointSet::new(0, Arc::new([]), &settings.read(BalanceConfig::choice));
         Self {
-            queue: WaitQueue::new(Arc::clone(&common), settings.read(|config| config.order)),
+            queue: WaitQueue::new(Arc::clone(&common), settings.read(BalanceConfig::turns)),
             common,
             settings,
             set: Swap::from_pointee(set),
@@ -169,7 +169,7 @@ impl Balancer {
                 self.publish(set.judged(&settings))
             };
             drop(replaced);
-            self.queue.set_order(config.order);
+            self.queue.set_turns(config.turns());
             // Another thread may have stored other settings, and its pass may have been overtaken by this one.
             if self.settings.get() == config {
                 break;

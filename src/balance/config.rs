@@ -1,5 +1,6 @@
 use std::time::Duration;
 
+use crate::admission::gate::{DEFAULT_LOW_PRIORITY_SHARE, Turns};
 use crate::algorithm::balance::{Outliers, Overprovisioning, SlowStart};
 use crate::ground::validation::{Validate, Validation};
 use crate::layers::circuit_breaker::CircuitBreakerConfig;
@@ -38,6 +39,10 @@ pub struct BalanceConfig {
     pub max_wait: Duration,
     /// The order of waiting calls of one priority. Default: [`Order::Fifo`].
     pub order: Order,
+    /// The share of the permits, of those that waiting calls get, that goes to calls of lower priority while others wait, so that none
+    /// starves; within `0.0..=0.5`. With 0 calls of higher priority always come first. Default: 0.02.
+    #[cfg_attr(all(test, feature = "config"), schemars(range(min = 0.0, max = 0.5)))]
+    pub low_priority_share: f64,
     /// How a new or restored endpoint gets its full share of calls.
     pub slow_start: SlowStartConfig,
     /// When an endpoint that does worse than the others gets no calls for a while.
@@ -58,11 +63,18 @@ impl Default for BalanceConfig {
             max_waiting: 1024,
             max_wait: Duration::from_secs(10),
             order: Order::Fifo,
+            low_priority_share: DEFAULT_LOW_PRIORITY_SHARE,
             slow_start: SlowStartConfig::default(),
             ejection: EjectionConfig::default(),
             tiers: TierConfig::default(),
             max_endpoints: 1024,
         }
+    }
+}
+
+impl BalanceConfig {
+    pub(super) fn turns(&self) -> Turns {
+        Turns { order: self.order, low_priority_share: self.low_priority_share }
     }
 }
 
@@ -77,6 +89,7 @@ impl Validate for BalanceConfig {
         });
         validation.at_least_one("max_concurrent", self.max_concurrent.into());
         validation.positive("max_wait", self.max_wait);
+        self.turns().check(validation);
         validation.nested("slow_start", |validation| self.slow_start.check(validation));
         validation.nested("ejection", |validation| self.ejection.check(validation));
         validation.nested("tiers", |validation| self.tiers.check(validation));

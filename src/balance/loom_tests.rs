@@ -9,7 +9,7 @@ use super::permit::Permit;
 use super::waiter::Waiter;
 use super::{BalanceConfig, BalanceHandle, BalanceLayer, Endpoint};
 use crate::admission::gate::PermitRequest;
-use crate::ground::context::Priority;
+use crate::ground::scope;
 use crate::ground::time::Instant;
 
 const NOW: Instant = Instant::from_nanos(1 << 40);
@@ -21,7 +21,7 @@ fn handle() -> BalanceHandle {
 }
 
 fn enter(handle: &BalanceHandle, set: &EndpointSet) -> Waiter {
-    let wanted = PermitRequest { weight: 1, priority: Priority::Normal, deadline: None, returning: false };
+    let wanted = PermitRequest::new(1, &scope::Context::NONE);
     Waiter::enter(handle.balancer(), set, wanted, NOW).expect("there is room")
 }
 

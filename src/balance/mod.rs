@@ -126,7 +126,7 @@
 //!
 //! - **At once:** `circuit_breaker`, to the breakers of all endpoints, as [there](crate::circuit_breaker#reload); `max_concurrent`: more
 //!   permits go to waiting calls, and fewer are reached as calls end; `slow_start`, `tiers` and a lower `ejection.max_percent`.
-//! - **For new calls:** `max_waiting`, `max_wait` and `order`. A waiting call keeps its position and the bound of its wait.
+//! - **For new calls:** `max_waiting`, `max_wait`, `order` and `low_priority_share`. A waiting call keeps its position and the bound of its wait.
 //! - **For the next comparison:** the other settings of `ejection`. The interval that has begun keeps its length.
 //! - **For the next set:** `max_endpoints`.
 //! - **What survives:** everything else: calls in flight, ejections, modes, breakers, active checks, and what is known of latencies.

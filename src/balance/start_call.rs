@@ -44,8 +44,7 @@ impl<S: Clone> ServiceParts<S> {
     /// A call that has to wait for a permit.
     #[cold]
     fn wait<Req>(self: &Arc<Self>, set: &EndpointSet, request: Req, start: CallStart) -> StartedCall<S, Req> {
-        let (priority, deadline) = (start.context.priority(), start.context.deadline);
-        let wanted = PermitRequest { weight: 1, priority, deadline, returning: false };
+        let wanted = PermitRequest::new(1, &start.context);
         match Waiter::enter(&self.balancer, set, wanted, start.now) {
             Ok(waiter) => StartedCall::Waiting(Box::new(WaitingCall::new(waiter, Arc::clone(self), request, start))),
             Err(refusal) => StartedCall::Refused(refusal.by(self.balancer.instruments())),

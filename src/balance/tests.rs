@@ -10,7 +10,7 @@ use super::endpoint_set::EndpointSet;
 use super::waiter::Waiter;
 use super::{BalanceConfig, BalanceHandle, BalanceLayer, Endpoint};
 use crate::admission::gate::PermitRequest;
-use crate::ground::context::Priority;
+use crate::ground::scope;
 use crate::ground::time;
 
 fn handle(max_concurrent: u32) -> BalanceHandle {
@@ -20,7 +20,7 @@ fn handle(max_concurrent: u32) -> BalanceHandle {
 }
 
 fn enter(handle: &BalanceHandle, set: &EndpointSet) -> Waiter {
-    let wanted = PermitRequest { weight: 1, priority: Priority::Normal, deadline: None, returning: false };
+    let wanted = PermitRequest::new(1, &scope::Context::NONE);
     Waiter::enter(handle.balancer(), set, wanted, time::now()).expect("there is room")
 }
 

@@ -9,7 +9,7 @@ use std::task::Waker;
 use super::endpoint_set::EndpointSet;
 use super::endpoint_state::{EndpointState, SetState};
 use super::permit::Permit;
-use crate::admission::gate::{GateQueue, GateQueuePosition, Order, Outcome, PermitRequest, wake};
+use crate::admission::gate::{GateQueue, GateQueuePosition, Outcome, PermitRequest, Turns, wake};
 use crate::algorithm::queue::{self, Refusal, Until, Wait};
 use crate::ground::error::{Numbers, Reason};
 use crate::ground::sync::atomic::Ordering;
@@ -26,16 +26,16 @@ pub(super) struct WaitQueue {
 }
 
 impl WaitQueue {
-    pub(super) fn new(common: Arc<SetState>, order: Order) -> Self {
-        Self { common, queue: Mutex::new(Queue::new(order)) }
+    pub(super) fn new(common: Arc<SetState>, turns: Turns) -> Self {
+        Self { common, queue: Mutex::new(Queue::new(turns)) }
     }
 
     pub(super) fn len(&self) -> u32 {
         self.common.waiting.load(Ordering::SeqCst)
     }
 
-    pub(super) fn set_order(&self, order: Order) {
-        lock(&self.queue).set_order(order);
+    pub(super) fn set_turns(&self, turns: Turns) {
+        lock(&self.queue).set_turns(turns);
     }
 
     /// Gives the free permits of an endpoint to the calls at the head.
@@ -96,7 +96,7 @@ impl WaitQueue {
         let service = self.common.service.read(now);
         let predicted = queue::predict(queue.ahead(&wanted).weight, 1, set.capacity(), service.mean);
         let wait = Wait { now, deadline: wanted.deadline, max_wait: set.limits.max_wait, predicted, service };
-        let entered = wait.decide().and_then(|until| {
+        let entered = wait.decide(&mut queue.standing).and_then(|until| {
             let (position, last) = queue.enter(wanted, 1, set.limits.max_waiting)?;
             let mut woken = self.entered(&mut queue, last.is_none(), set, now);
             woken.extend(last.flatten());

@@ -41,7 +41,19 @@ const ORDER_WITHIN: [(&str, &[&[&str]]); 15] = [
     (
         "algorithm",
         &[
-            &["backoff", "chaos", "estimate", "evidence", "fallback", "gcra", "hedge", "limit", "quarantine", "quorum"],
+            &[
+                "backoff",
+                "chaos",
+                "estimate",
+                "evidence",
+                "fair_share",
+                "fallback",
+                "gcra",
+                "hedge",
+                "limit",
+                "quarantine",
+                "quorum",
+            ],
             &["balance", "breaker", "budget", "queue"],
         ],
     ),

@@ -6,6 +6,7 @@ mod off;
 mod overload;
 mod permit_time;
 mod short_hang;
+mod turns;
 mod unlike_calls;
 mod work;
 

@@ -17,23 +17,32 @@ use crate::{MS, SECOND};
 
 type Callee = BoxCloneService<(), (), BoxError>;
 
-/// One call at a time, 50 ms each.
-fn queueing() -> Callee {
+/// One call at a time, 50 ms each. Counts the calls that begin.
+fn queueing(begun: &Arc<AtomicU32>) -> Callee {
     let layer = BulkheadLayer::new(BulkheadConfig { max_concurrent: 1, ..Default::default() }).unwrap();
-    BoxCloneService::new(layer.layer(service_fn(|()| async {
-        sleep(50 * MS).await;
-        Ok::<_, BoxError>(())
+    let begun = Arc::clone(begun);
+    BoxCloneService::new(layer.layer(service_fn(move |()| {
+        begun.fetch_add(1, Ordering::Relaxed);
+        async {
+            sleep(50 * MS).await;
+            Ok::<_, BoxError>(())
+        }
     })))
 }
 
-/// Fails first, and retries after 750 ms.
-fn retrying() -> Callee {
+/// Fails first, and retries after 750 ms. Counts the calls that begin.
+fn retrying(begun: &Arc<AtomicU32>) -> Callee {
     let budget = BudgetConfig { ratio: 1.0, reserve_burst: 1000, ..Default::default() };
     let backoff = Backoff { jitter: Jitter::None, ..Backoff::constant(750 * MS) };
     let retry = RetryLayer::new(RetryConfig { budget, backoff, ..Default::default() }).unwrap();
-    BoxCloneService::new(retry.layer(service_fn(|()| async {
-        sleep(25 * MS).await;
-        if seawall::context::attempt() == 1 { Err(BoxError::from("try again")) } else { Ok(()) }
+    let begun = Arc::clone(begun);
+    BoxCloneService::new(retry.layer(service_fn(move |()| {
+        let is_first = seawall::context::attempt() == 1;
+        begun.fetch_add(u32::from(is_first), Ordering::Relaxed);
+        async move {
+            sleep(25 * MS).await;
+            if is_first { Err(BoxError::from("try again")) } else { Ok(()) }
+        }
     })))
 }
 
@@ -51,7 +60,8 @@ async fn waits_inside_a_gate_are_permit_time() {
     let shed = shed.named_in(&registry, "server").unwrap();
     let bulkhead = BulkheadLayer::new(BulkheadConfig { max_concurrent: 1, ..Default::default() }).unwrap();
     let bulkhead = bulkhead.named_in(&registry, "client").unwrap();
-    let services = [BoxCloneService::new(shed.layer(retrying())), BoxCloneService::new(bulkhead.layer(retrying()))];
+    let callee = retrying(&Arc::default());
+    let services = [BoxCloneService::new(shed.layer(callee.clone())), BoxCloneService::new(bulkhead.layer(callee))];
     for service in services {
         for _ in 0..20 {
             service.clone().oneshot(()).await.unwrap();
@@ -66,7 +76,7 @@ async fn waits_inside_a_gate_are_permit_time() {
 /// A batch job keeps fifteen calls in the dependency's queue, so that each request takes 800 ms.
 #[tokio::test(start_paused = true)]
 async fn call_behind_a_queueing_handler_is_refused_at_once() {
-    let callee = queueing();
+    let callee = queueing(&Arc::default());
     for _ in 0..15 {
         let callee = callee.clone();
         tokio::spawn(async move {
@@ -92,12 +102,10 @@ async fn call_behind_a_queueing_handler_is_refused_at_once() {
 /// Twice the capacity, for 20 s.
 #[tokio::test(start_paused = true)]
 async fn overloaded_waiting_handlers_waste_little_work() {
-    for (name, callee) in [("queue", queueing()), ("backoff", retrying())] {
+    let (queued, retried) = (Arc::new(AtomicU32::new(0)), Arc::new(AtomicU32::new(0)));
+    for (name, callee, begun) in [("queue", queueing(&queued), &queued), ("backoff", retrying(&retried), &retried)] {
         let shed = LoadShedLayer::new(LoadShedConfig { max_in_flight: 16, ..Default::default() }).unwrap();
-        let begun = Arc::new(AtomicU32::new(0));
-        let count = Arc::clone(&begun);
         let handler = service_fn(move |()| {
-            count.fetch_add(1, Ordering::Relaxed);
             let callee = callee.clone();
             async move {
                 sleep(20 * MS).await;

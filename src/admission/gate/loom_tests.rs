@@ -4,7 +4,7 @@ use std::task::{Context, Poll, Wake, Waker};
 
 use super::*;
 use crate::algorithm::limit::Law;
-use crate::ground::context::Priority;
+use crate::ground::scope;
 
 #[derive(Default)]
 struct Flag(AtomicBool);
@@ -16,7 +16,7 @@ impl Wake for Flag {
 }
 
 fn wanted(weight: u32) -> PermitRequest {
-    PermitRequest { weight, priority: Priority::Normal, deadline: None, returning: false }
+    PermitRequest::new(weight, &scope::Context::NONE)
 }
 
 /// Waits without a bound: models have no timers.
@@ -25,7 +25,7 @@ fn enter(gate: &Arc<Gate>, weight: u32) -> Option<Admitted> {
         return Some(Admitted::Now(permit));
     }
     let until = Until { at: Instant::MAX, reason: Reason::QueueTimeout };
-    Gate::enqueue(gate, wanted(weight), 8, |_| Ok(until)).ok().map(Admitted::Later)
+    Gate::enqueue(gate, wanted(weight), 8, |_, _| Ok(until)).ok().map(Admitted::Later)
 }
 
 /// Polls once, and again if it was woken: a waiter that is still pending has no outcome.

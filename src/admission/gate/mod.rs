@@ -2,7 +2,8 @@
 //!
 //! A call takes as many permits as it weighs. While there are enough, acquire and release are one compare-and-swap of one word,
 //! which holds both the permits in use and the number of waiters; no lock, but a short one if the limit is learned. When there are not, the call joins a queue under a short
-//! lock: by priority, and within one priority first come, first served (or the reverse, see [`Order`]). Freed permits go to the head
+//! lock: by priority, within one priority by turns of the [tenants](crate::algorithm::fair_share), and within a turn first come, first served
+//! (or the reverse, see [`Order`]). A small share of the permits goes to [lower priorities](out_of_turn) all the same. Freed permits go to the head
 //! of the queue; no call overtakes it, however light, so that a heavy call is served too. While calls wait, every change of the word
 //! happens under the lock. Otherwise the queue could miss a permit that becomes free.
 //!
@@ -22,9 +23,11 @@
 mod away;
 mod learning;
 mod limit_changes;
+mod out_of_turn;
 mod permit;
 mod permit_request;
 mod state;
+mod turns;
 mod wait_queue;
 mod waiter;
 
@@ -41,11 +44,12 @@ pub(crate) use self::permit_request::PermitRequest;
 pub(crate) use self::state::Gate;
 use self::state::Word;
 pub(crate) use self::state::wake;
-pub use self::wait_queue::Order;
+pub use self::turns::Order;
+pub(crate) use self::turns::{DEFAULT_LOW_PRIORITY_SHARE, Turns};
 pub(crate) use self::wait_queue::{Ahead, GateQueue, GateQueuePosition, Outcome};
 pub(crate) use self::waiter::Waiter;
 use crate::algorithm::estimate::ServiceTime;
-use crate::algorithm::queue::{Refusal, Until, Wait};
+use crate::algorithm::queue::{Refusal, Standing, Until, Wait};
 use crate::ground::error::Reason;
 use crate::ground::sync::atomic::Ordering;
 use crate::ground::sync::{Arc, lock};
@@ -90,11 +94,11 @@ impl Gate {
         }
         let service = ServiceTime::default();
         let mut wait = Wait { now, deadline: wanted.deadline, max_wait, predicted: Duration::ZERO, service };
-        let waiter = Self::enqueue(&gate, wanted, max_waiting, |ahead| {
+        let waiter = Self::enqueue(&gate, wanted, max_waiting, |ahead, standing| {
             let service = gate.service.read(now);
             let predicted = gate.predict(ahead.weight, wanted.weight, service);
             wait = Wait { predicted, service, ..wait };
-            wait.decide()
+            wait.decide(standing)
         });
         let waiter = waiter.map_err(|refusal| gate.numbered(wait.explain(refusal)))?;
         Ok(Admitted::Later(waiter))
@@ -107,7 +111,7 @@ impl Gate {
         }
         let until = Until { at: wanted.deadline.unwrap_or(Instant::MAX), reason: Reason::NotInTime };
         let wanted = PermitRequest { returning: true, ..wanted };
-        Self::enqueue(gate, wanted, u32::MAX, |_| Ok(until)).map(Admitted::Later)
+        Self::enqueue(gate, wanted, u32::MAX, |_, _| Ok(until)).map(Admitted::Later)
     }
 
     /// Takes permits in any case, over the limit if necessary. The queue is served again when they are released.
@@ -126,10 +130,11 @@ impl Gate {
         gate: &Arc<Self>,
         wanted: PermitRequest,
         max_waiting: u32,
-        decide: impl FnOnce(Ahead) -> Result<Until, Refusal>,
+        decide: impl FnOnce(Ahead, &mut Standing) -> Result<Until, Refusal>,
     ) -> Result<Waiter, Refusal> {
         let mut queue = lock(&gate.queue);
-        let until = decide(queue.ahead(&wanted))?;
+        let ahead = queue.ahead(&wanted);
+        let until = decide(ahead, &mut queue.standing)?;
         let (position, last) = queue.enter(wanted, wanted.weight.min(gate.limit()), max_waiting)?;
         if last.is_none() {
             gate.word.fetch_add(1, Ordering::AcqRel);

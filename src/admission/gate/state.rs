@@ -4,7 +4,10 @@ use std::task::Waker;
 use std::time::Duration;
 
 use super::learning::Learning;
-use super::wait_queue::{GateQueue, Order};
+#[cfg(test)]
+use super::turns::Order;
+use super::turns::Turns;
+use super::wait_queue::GateQueue;
 use crate::algorithm::estimate::{Estimate, ServiceTime, Took};
 use crate::algorithm::limit::{Law, Ticket};
 use crate::algorithm::queue::{self, Refusal};
@@ -55,10 +58,10 @@ impl Gate {
     /// A gate of a layer without a name.
     #[cfg(test)]
     pub(crate) fn new(limit: u32, order: Order) -> Self {
-        Self::observed(Law::Fixed, limit, order, Instruments::nameless(LayerKind::Bulkhead))
+        Self::observed(Law::Fixed, limit, order.into(), Instruments::nameless(LayerKind::Bulkhead))
     }
 
-    pub(crate) fn observed(law: Law, max: u32, order: Order, instruments: Instruments) -> Self {
+    pub(crate) fn observed(law: Law, max: u32, turns: Turns, instruments: Instruments) -> Self {
         let (learning, limit) = Learning::new(law, max);
         Self {
             word: AtomicU64::new(0),
@@ -67,7 +70,7 @@ impl Gate {
             learning: Mutex::new(learning),
             service: Estimate::new(),
             short_deadline_calls: AtomicU32::new(0),
-            queue: Mutex::new(GateQueue::new(order)),
+            queue: Mutex::new(GateQueue::new(turns)),
             away: AtomicU32::new(0),
             instruments,
         }
@@ -250,8 +253,8 @@ impl Gate {
     }
 
     /// Sets the order for new calls. Queued calls keep their positions.
-    pub(crate) fn set_order(&self, order: Order) {
-        lock(&self.queue).set_order(order);
+    pub(crate) fn set_turns(&self, turns: Turns) {
+        lock(&self.queue).set_turns(turns);
     }
 }
 

@@ -10,6 +10,7 @@ use super::*;
 use crate::algorithm::limit::Law;
 use crate::ground::context::Priority;
 use crate::ground::layer_id::LayerKind;
+use crate::ground::scope;
 use crate::ground::time;
 use crate::ground::verdict::Verdict;
 
@@ -51,7 +52,7 @@ fn gate(limit: u32, order: Order) -> Arc<Gate> {
 }
 
 fn wanted(weight: u32) -> PermitRequest {
-    PermitRequest { weight, priority: Priority::Normal, deadline: None, returning: false }
+    PermitRequest::new(weight, &scope::Context::NONE)
 }
 
 fn admit(gate: &Arc<Gate>, wanted: PermitRequest) -> Result<Admitted, Refusal> {
@@ -291,7 +292,7 @@ async fn returning_call_is_served_until_its_deadline() {
         let mut returning = Caller::new(returning);
         assert!(returning.poll().is_pending());
         let max_wait_end = Until { at: Instant::MAX, reason: Reason::QueueTimeout };
-        let _new_call = Gate::enqueue(&gate, wanted(1), 100, |_| Ok(max_wait_end)).unwrap();
+        let _new_call = Gate::enqueue(&gate, wanted(1), 100, |_, _| Ok(max_wait_end)).unwrap();
         advance(10 * MS).await;
         drop(held);
         assert_eq!(matches!(returning.poll(), Poll::Ready(Ok(_))), served, "{left} ms, of which 10 were waited");
@@ -455,7 +456,7 @@ async fn overweight_call_counts_as_all_permits() {
 async fn heavy_calls_use_a_learned_limit() {
     let law = Law::TwoPoint { objective: None };
     for weight in [1, 3] {
-        let gate = Arc::new(Gate::observed(law, 64, Order::Fifo, Instruments::nameless(LayerKind::Bulkhead)));
+        let gate = Arc::new(Gate::observed(law, 64, Order::Fifo.into(), Instruments::nameless(LayerKind::Bulkhead)));
         let mut permits = std::collections::VecDeque::new();
         for _ in 0..20_000 {
             while let Ok(Admitted::Now(permit)) = admit(&gate, wanted(weight)) {

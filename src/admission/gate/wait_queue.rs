@@ -1,28 +1,19 @@
 //! The queue of waiting calls: a plain ordered structure, which its owner keeps under a lock.
 
 use std::cmp::Reverse;
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, btree_map};
 use std::task::Waker;
 
+use super::out_of_turn::OutOfTurn;
 use super::permit_request::PermitRequest;
+use super::turns::{Order, Turns};
 use crate::algorithm::estimate::ServiceTime;
-use crate::algorithm::queue::{self, Refusal};
+use crate::algorithm::fair_share::FairShare;
+use crate::algorithm::queue::{self, Refusal, Standing};
 use crate::ground::context::Priority;
 use crate::ground::error::Reason;
+use crate::ground::scope::Tenant;
 use crate::ground::time::Instant;
-
-/// The order of waiting calls of one priority.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
-#[cfg_attr(feature = "config", derive(serde::Serialize, serde::Deserialize), serde(rename_all = "snake_case"))]
-#[cfg_attr(all(test, feature = "config"), derive(schemars::JsonSchema))]
-#[non_exhaustive]
-pub enum Order {
-    /// First in, first out: fair, and all calls wait about as long.
-    #[default]
-    Fifo,
-    /// Last in, first out: under lasting overload most calls hardly wait, and those at the end of the queue time out.
-    Lifo,
-}
 
 /// The rank of a call in the queue; the smallest is served first. A call that has begun comes before all new calls.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -37,10 +28,17 @@ impl Rank {
     }
 }
 
+/// The calls of one rank are served round by round; see [`FairShare`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+struct Turn {
+    rank: Rank,
+    round: u64,
+}
+
 /// A position in the queue; the smallest is served first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) struct GateQueuePosition {
-    rank: Rank,
+    turn: Turn,
     /// Rises with time in a FIFO queue, and falls in a LIFO queue.
     sequence: i64,
 }
@@ -48,7 +46,7 @@ pub(crate) struct GateQueuePosition {
 impl GateQueuePosition {
     /// Whether the call held a permit before.
     pub(super) fn is_returning(self) -> bool {
-        !self.rank.newcomer
+        !self.turn.rank.newcomer
     }
 }
 
@@ -65,6 +63,7 @@ pub(crate) struct QueuedCall {
     pub(super) weight: u32,
     pub(crate) deadline: Option<Instant>,
     returning: bool,
+    tenant: Option<Tenant>,
     /// How many permits it takes, under the limit at the time when it was queued. The limit may change.
     takes: u32,
     waker: Option<Waker>,
@@ -90,23 +89,37 @@ pub(crate) enum Outcome<G> {
 
 #[derive(Debug)]
 pub(crate) struct GateQueue<G = u32> {
-    order: Order,
+    turns: Turns,
     sequence: i64,
     queued: BTreeMap<GateQueuePosition, QueuedCall>,
     /// Bounded by the number of waiters: each one removes its outcome, at the latest when it is dropped.
     outcomes: HashMap<GateQueuePosition, Outcome<G>>,
-    by_rank: BTreeMap<Rank, Ahead>,
+    by_turn: BTreeMap<Turn, Ahead>,
+    all: Ahead,
+    shares: HashMap<Priority, FairShare<Tenant>>,
+    out_of_turn: OutOfTurn,
+    pub(crate) standing: Standing,
 }
 
 impl<G> GateQueue<G> {
-    pub(crate) fn new(order: Order) -> Self {
-        Self { order, sequence: 0, queued: BTreeMap::new(), outcomes: HashMap::new(), by_rank: BTreeMap::new() }
+    pub(crate) fn new(turns: Turns) -> Self {
+        Self {
+            turns,
+            sequence: 0,
+            queued: BTreeMap::new(),
+            outcomes: HashMap::new(),
+            by_turn: BTreeMap::new(),
+            all: Ahead::default(),
+            shares: HashMap::new(),
+            out_of_turn: OutOfTurn::default(),
+            standing: Standing::default(),
+        }
     }
 
     /// Sequence numbers rise and fall from one origin, so a new call comes before or after all that are queued, in whatever order
     /// those were added.
-    pub(crate) fn set_order(&mut self, order: Order) {
-        self.order = order;
+    pub(crate) fn set_turns(&mut self, turns: Turns) {
+        self.turns = turns;
     }
 
     pub(crate) fn len(&self) -> usize {
@@ -114,14 +127,30 @@ impl<G> GateQueue<G> {
     }
 
     pub(crate) fn ahead(&self, wanted: &PermitRequest) -> Ahead {
-        let (mut ahead, rank) = (Ahead::default(), Rank::of(wanted));
-        for (&theirs, sum) in &self.by_rank {
-            if theirs < rank || theirs == rank && self.order == Order::Fifo {
-                ahead.waiting += sum.waiting;
-                ahead.weight += sum.weight;
-            }
+        let turn = self.turn(wanted);
+        let is_ahead = |theirs: &Turn| *theirs < turn || *theirs == turn && self.turns.order == Order::Fifo;
+        if self.by_turn.last_key_value().is_none_or(|(last, _)| is_ahead(last)) {
+            return self.all;
         }
-        ahead
+        self.by_turn.iter().take_while(|(theirs, _)| is_ahead(theirs)).fold(Ahead::default(), |ahead, (_, sum)| Ahead {
+            waiting: ahead.waiting + sum.waiting,
+            weight: ahead.weight + sum.weight,
+        })
+    }
+
+    fn turn(&self, wanted: &PermitRequest) -> Turn {
+        let rank = Rank::of(wanted);
+        let round = |rank: Rank| self.shares.get(&rank.priority.0).map_or(0, |share| share.next(wanted.tenant));
+        match self.highest().filter(|highest| rank.newcomer && *highest < rank && self.out_of_turn.is_due()) {
+            Some(highest) => Turn { rank: highest, round: round(highest) },
+            None if rank.newcomer => Turn { rank, round: round(rank) },
+            None => Turn { rank, round: 0 },
+        }
+    }
+
+    /// The highest rank of the new calls that wait.
+    fn highest(&self) -> Option<Rank> {
+        self.by_turn.keys().map(|turn| turn.rank).find(|rank| rank.newcomer)
     }
 
     /// Adds a call. If the queue was full, its last call is displaced: it is refused, and its waker returned. A call that has begun
@@ -137,25 +166,37 @@ impl<G> GateQueue<G> {
         max: u32,
     ) -> Result<(GateQueuePosition, Option<Option<Waker>>), Refusal> {
         self.sequence += 1;
-        let sequence = match self.order {
+        let sequence = match self.turns.order {
             Order::Fifo => self.sequence,
             Order::Lifo => -self.sequence,
         };
-        let position = GateQueuePosition { rank: Rank::of(&wanted), sequence };
+        let position = GateQueuePosition { turn: self.turn(&wanted), sequence };
         let mut last = None;
         if self.len() >= max as usize {
             match self.queued.last_key_value() {
                 Some((&theirs, _)) if position < theirs => {
                     last = Some(self.settle(theirs, Outcome::Refused(Reason::Displaced)))
                 }
-                _ => return Err(Refusal::new(Reason::QueueFull)),
+                _ => {
+                    if self.queued.is_empty() {
+                        self.standing.end();
+                    }
+                    return Err(Refusal::new(Reason::QueueFull));
+                }
             }
         }
-        let sum = self.by_rank.entry(position.rank).or_default();
-        sum.waiting += 1;
-        sum.weight += u64::from(takes);
-        let PermitRequest { weight, deadline, returning, .. } = wanted;
-        self.queued.insert(position, QueuedCall { weight, deadline, returning, takes, waker: None });
+        if position.turn.rank < Rank::of(&wanted) {
+            self.out_of_turn.take();
+        }
+        let PermitRequest { weight, deadline, returning, tenant, .. } = wanted;
+        if !returning {
+            self.shares.entry(position.turn.rank.priority.0).or_default().enter(tenant, position.turn.round);
+        }
+        for sum in [self.by_turn.entry(position.turn).or_default(), &mut self.all] {
+            sum.waiting += 1;
+            sum.weight += u64::from(takes);
+        }
+        self.queued.insert(position, QueuedCall { weight, deadline, returning, tenant, takes, waker: None });
         Ok((position, last))
     }
 
@@ -178,6 +219,11 @@ impl<G> GateQueue<G> {
     #[must_use]
     pub(crate) fn grant_head(&mut self, grant: G) -> Option<Waker> {
         let (&position, _) = self.queued.first_key_value()?;
+        let GateQueuePosition { turn: Turn { rank, round }, .. } = position;
+        if rank.newcomer {
+            self.shares.entry(rank.priority.0).or_default().serve(round);
+        }
+        self.out_of_turn.granted(self.turns.low_priority_share);
         self.settle(position, Outcome::Granted(grant))
     }
 
@@ -196,9 +242,20 @@ impl<G> GateQueue<G> {
     /// Removes a call, if it is still queued.
     pub(crate) fn leave(&mut self, position: GateQueuePosition) -> Option<QueuedCall> {
         let left = self.queued.remove(&position)?;
-        if let Some(sum) = self.by_rank.get_mut(&position.rank) {
-            sum.waiting -= 1;
-            sum.weight -= u64::from(left.takes);
+        if let btree_map::Entry::Occupied(mut sum) = self.by_turn.entry(position.turn) {
+            for sum in [sum.get_mut(), &mut self.all] {
+                sum.waiting -= 1;
+                sum.weight -= u64::from(left.takes);
+            }
+            if sum.get().waiting == 0 {
+                sum.remove();
+            }
+        }
+        if let Some(share) = self.shares.get_mut(&position.turn.rank.priority.0).filter(|_| !left.returning) {
+            share.leave(left.tenant, position.turn.round);
+        }
+        if self.queued.is_empty() {
+            self.standing.end();
         }
         Some(left)
     }

@@ -22,7 +22,7 @@ pub enum Reason {
     NotReady,
     /// The circuit breaker is open: the dependency has been failing. Nothing was sent.
     CircuitOpen,
-    /// All permits are taken, and the queue is full; or too many calls of a suspect wait in a quarantine. Nothing was sent.
+    /// All permits are taken, and the queue is full, in number or in expected time; or too many calls of a suspect wait in a quarantine. Nothing was sent.
     QueueFull,
     /// No permit became free within the longest wait; or the time of the call ended while it waited in a quarantine. Nothing was sent.
     QueueTimeout,

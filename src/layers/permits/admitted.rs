@@ -87,8 +87,7 @@ impl<S, Req, F> AdmittedCall<S, Req, F> {
             return Self::Running { call, serving: Some(Serving::free(now)), layer_id };
         }
         let gate = gates.gate(&request);
-        let wanted =
-            PermitRequest { weight, priority: context.priority(), deadline: context.deadline, returning: false };
+        let wanted = PermitRequest::new(weight, &context);
         let max_waiting = settings.max_waiting(gate.limit());
         match Gate::admit(gate, now, wanted, max_waiting, settings.max_wait) {
             Ok(Admitted::Now(permit)) => {

@@ -2,14 +2,14 @@
 
 use std::time::Duration;
 
-use crate::admission::gate::{Gate, Order};
+use crate::admission::gate::{Gate, Turns};
 use crate::admission::keyed::{Forgettable, KeyBy, Keyed, Keying, Survey};
 use crate::admission::registry::{Command, Condition, GateCondition, Observed, Unsupported};
 use crate::algorithm::limit::Law;
 use crate::ground::layer_id::LayerKind;
 use crate::ground::settings::{Cached, Settings};
 use crate::ground::sync::Arc;
-use crate::ground::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use crate::ground::sync::atomic::{AtomicU32, Ordering};
 use crate::ground::time::Instant;
 use crate::ground::validation::Validation;
 use crate::layers::call::breaker_ahead::{Connection, Lookahead};
@@ -32,6 +32,8 @@ pub(crate) enum QueueLimit {
 pub(crate) struct GateSettings {
     /// How the limit of each gate is found.
     pub(crate) law: Law,
+    /// In which order waiting calls get permits.
+    pub(crate) turns: Turns,
     pub(crate) queue_limit: QueueLimit,
     pub(crate) max_wait: Duration,
     pub(crate) max_hold: Duration,
@@ -59,7 +61,6 @@ impl GateSettings {
 pub(crate) struct GatesConfig {
     /// How many permits each gate has at most.
     pub(crate) limit: u32,
-    pub(crate) order: Order,
     pub(crate) max_keys: usize,
     pub(crate) settings: GateSettings,
 }
@@ -70,6 +71,7 @@ impl GatesConfig {
         validation.positive("max_wait", self.settings.max_wait);
         validation.positive("max_hold", self.settings.max_hold);
         validation.at_least_one("max_keys", self.max_keys as u64);
+        self.settings.turns.check(validation);
     }
 }
 
@@ -80,8 +82,6 @@ pub(crate) struct Gates<K: Keying> {
     settings: Settings<GateSettings>,
     /// The limit of new gates.
     limit: AtomicU32,
-    /// Whether new gates have [`Order::Lifo`].
-    lifo: AtomicBool,
     instruments: Instruments,
     summary: Survey<GatesSummary>,
     /// Permits do not bound the number of calls that wait for readiness: a limit may be large, and a call of weight zero needs no
@@ -114,12 +114,15 @@ impl<K: Keying> Gates<K> {
         readiness_limit: ReadinessLimit,
         instruments: Instruments,
     ) -> Self {
-        let GatesConfig { limit, order, max_keys, settings } = config;
+        let GatesConfig { limit, max_keys, settings } = config;
         Self {
-            gates: Keyed::new(keying, max_keys, Gate::observed(settings.law, limit, order, instruments.clone())),
+            gates: Keyed::new(
+                keying,
+                max_keys,
+                Gate::observed(settings.law, limit, settings.turns, instruments.clone()),
+            ),
             settings: Settings::new(settings),
             limit: AtomicU32::new(limit),
-            lifo: AtomicBool::new(order == Order::Lifo),
             instruments,
             summary: Survey::default(),
             readiness_limit,
@@ -166,21 +169,16 @@ impl<K: Keying> Gates<K> {
         K: KeyBy<Req>,
     {
         self.gates.get(request, || {
-            let law = self.settings.read(|settings| settings.law);
-            Gate::observed(law, self.max_limit(), self.order(), self.instruments.clone())
+            let (law, turns) = self.settings.read(|settings| (settings.law, settings.turns));
+            Gate::observed(law, self.max_limit(), turns, self.instruments.clone())
         })
-    }
-
-    fn order(&self) -> Order {
-        if self.lifo.load(Ordering::Acquire) { Order::Lifo } else { Order::Fifo }
     }
 
     /// Replaces the settings for new calls, and the limit if `changes_limit`. Callers must serialise calls of this.
     pub(crate) fn replace(&self, config: GatesConfig, changes_limit: bool) -> AfterReload<'_> {
-        let GatesConfig { limit, order, max_keys, settings } = config;
+        let GatesConfig { limit, max_keys, settings } = config;
         self.settings.replace(settings, |_| ());
-        self.lifo.store(order == Order::Lifo, Ordering::Release);
-        self.gates.for_each(|gate| gate.set_order(order));
+        self.gates.for_each(|gate| gate.set_turns(settings.turns));
         if changes_limit {
             self.limit.store(limit, Ordering::Release);
         }
@@ -277,9 +275,18 @@ impl<K: Keying> Observed for Gates<K> {
 }
 
 #[cfg(test)]
+use crate::admission::gate::Order;
+
+#[cfg(test)]
 const fn config(limit: u32, queue_limit: QueueLimit) -> GatesConfig {
-    let settings = GateSettings { law: Law::Fixed, queue_limit, max_wait: Duration::ZERO, max_hold: Duration::ZERO };
-    GatesConfig { limit, order: Order::Fifo, max_keys: 8, settings }
+    let settings = GateSettings {
+        law: Law::Fixed,
+        turns: Turns { order: Order::Fifo, low_priority_share: 0.0 },
+        queue_limit,
+        max_wait: Duration::ZERO,
+        max_hold: Duration::ZERO,
+    };
+    GatesConfig { limit, max_keys: 8, settings }
 }
 
 #[cfg(all(test, not(seawall_loom)))]

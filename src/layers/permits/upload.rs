@@ -77,9 +77,7 @@ impl UploadState {
 impl Upload {
     /// For a call that starts in the current context.
     pub(crate) fn new() -> Shared<Self> {
-        let context = scope::current();
-        let wanted =
-            PermitRequest { weight: 0, priority: context.priority(), deadline: context.deadline, returning: true };
+        let wanted = PermitRequest { returning: true, ..PermitRequest::new(0, &scope::current()) };
         Shared::new(Self { wanted, state: Mutex::new(UploadState::default()) })
     }
 
@@ -249,7 +247,6 @@ mod tests {
     use super::*;
     use crate::admission::gate::Order;
     use crate::algorithm::limit::Law;
-    use crate::ground::context::Priority;
     use crate::ground::layer_id::LayerKind;
     use crate::telemetry::Instruments;
 
@@ -276,8 +273,8 @@ mod tests {
     #[test]
     fn paused_call_keeps_its_ticket() {
         let law = Law::TwoPoint { objective: None };
-        let gate = Gate::observed(law, 4, Order::Fifo, Instruments::nameless(LayerKind::LoadShed));
-        let wanted = PermitRequest { weight: 1, priority: Priority::Normal, deadline: None, returning: false };
+        let gate = Gate::observed(law, 4, Order::Fifo.into(), Instruments::nameless(LayerKind::LoadShed));
+        let wanted = PermitRequest::new(1, &scope::Context::NONE);
         let admitted = Gate::admit(Arc::new(gate), time::now(), wanted, 0, Duration::ZERO);
         let Ok(Admitted::Now(permit)) = admitted else { panic!("it is idle") };
         let ticket = permit.ticket();

@@ -78,7 +78,7 @@ proptest! {
             match step {
                 Step::Ask { weight, priority } => {
                     let priority = [Priority::Low, Priority::Normal, Priority::High][usize::from(priority)];
-                    let wanted = PermitRequest { weight, priority, deadline: None, returning: false };
+                    let wanted = PermitRequest { priority, ..wanted(weight) };
                     naive.admit(id, weight, priority);
                     match Gate::admit(Arc::clone(&gate), time::now(), wanted, max_waiting as u32, Duration::from_secs(1000)) {
                         Ok(Admitted::Now(permit)) => {

@@ -1,6 +1,7 @@
 use std::time::Duration;
 
 use super::Order;
+use crate::admission::gate::{DEFAULT_LOW_PRIORITY_SHARE, Turns};
 use crate::ground::validation::{Validate, Validation};
 use crate::layers::call::bound::DEFAULT_MAX_HOLD;
 use crate::layers::permits::config::PermitsConfig;
@@ -51,6 +52,10 @@ pub struct LoadShedConfig {
     pub max_wait: Duration,
     /// The order of waiting calls of one priority. Default: [`Order::Fifo`].
     pub order: Order,
+    /// The share of the permits, of those that waiting calls get, that goes to calls of lower priority while others wait, so that none
+    /// starves; within `0.0..=0.5`. With 0 calls of higher priority always come first. Default: 0.02.
+    #[cfg_attr(all(test, feature = "config"), schemars(range(min = 0.0, max = 0.5)))]
+    pub low_priority_share: f64,
     /// How long a call without a deadline may be served; more than zero. Default: one minute.
     #[cfg_attr(feature = "config", serde(with = "HumanTime"))]
     pub max_hold: Duration,
@@ -70,6 +75,7 @@ impl Default for LoadShedConfig {
             queue_ratio: 4.5,
             max_wait: Duration::from_secs(10),
             order: Order::Fifo,
+            low_priority_share: DEFAULT_LOW_PRIORITY_SHARE,
             max_hold: DEFAULT_MAX_HOLD,
             max_keys: 1024,
         }
@@ -96,7 +102,8 @@ impl PermitsConfig for LoadShedConfig {
     fn gates(&self) -> GatesConfig {
         let queue_limit = if self.enabled { QueueLimit::PerPermit(self.queue_ratio) } else { QueueLimit::Off };
         let law = self.limit.law(self.objective);
-        let settings = GateSettings { law, queue_limit, max_wait: self.max_wait, max_hold: self.max_hold };
-        GatesConfig { limit: self.max_in_flight, order: self.order, max_keys: self.max_keys, settings }
+        let turns = Turns { order: self.order, low_priority_share: self.low_priority_share };
+        let settings = GateSettings { law, turns, queue_limit, max_wait: self.max_wait, max_hold: self.max_hold };
+        GatesConfig { limit: self.max_in_flight, max_keys: self.max_keys, settings }
     }
 }
