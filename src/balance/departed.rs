@@ -45,16 +45,15 @@ impl Departed {
 
     /// Forgets those that left long ago, and the oldest of more than `limit`. The states are dropped by the caller, without a lock.
     pub(super) fn forget(&mut self, limit: usize, now: Instant) -> Vec<Arc<EndpointState>> {
-        let mut over: Vec<_> = self.0.values().map(|endpoint| (endpoint.is_kept(now), endpoint.left_at)).collect();
-        over.sort_unstable();
-        let kept_from = over.len().checked_sub(limit).and_then(|excess| over.get(excess).copied());
-        let is_over = |endpoint: &DepartedEndpoint| {
-            let is_kept = endpoint.is_kept(now);
-            !is_kept || limit == 0 || kept_from.is_some_and(|from| (is_kept, endpoint.left_at) < from)
+        let age = |(key, endpoint): (&Arc<str>, &DepartedEndpoint)| {
+            (endpoint.is_kept(now), endpoint.left_at, Arc::clone(key))
         };
-        let keys: Vec<_> =
-            self.0.iter().filter(|(_, endpoint)| is_over(endpoint)).map(|(key, _)| Arc::clone(key)).collect();
-        keys.iter().filter_map(|key| self.0.remove(key)).map(|endpoint| endpoint.state).collect()
+        let mut oldest_first: Vec<_> = self.0.iter().map(age).collect();
+        // By key where they left at one moment, so that the bound is exact.
+        oldest_first.sort_unstable();
+        let excess = oldest_first.len().saturating_sub(limit);
+        let over = oldest_first.into_iter().enumerate().filter(|(i, (is_kept, ..))| *i < excess || !is_kept);
+        over.filter_map(|(_, (_, _, key))| self.0.remove(&key)).map(|endpoint| endpoint.state).collect()
     }
 
     pub(super) fn get(&self, key: &str) -> Option<Arc<EndpointState>> {

@@ -21,8 +21,8 @@ impl BalanceHandle {
         &self.balancer
     }
 
-    /// Replaces the set of endpoints. An endpoint that stays, by its key, keeps its calls, its circuit breaker and what is known of its
-    /// latency; so does one that is back within a minute, or while calls are in flight there. Calls in flight at an endpoint that has left
+    /// Replaces the set of endpoints. An endpoint that stays, by its key, keeps its calls, its circuit breaker, its mode and what is known
+    /// of its latency; so does one that is back within a minute, or while calls are in flight there. Calls in flight at an endpoint that has left
     /// go on, and their answers are delivered. A new endpoint starts slowly.
     ///
     /// # Errors
@@ -58,7 +58,8 @@ impl BalanceHandle {
     }
 
     /// Sets how the endpoint with this key is used: to drain it before it is stopped, to isolate it, or to keep it as a standby. The
-    /// mode holds while the endpoint stays in the set. Returns `false` if there is no endpoint with this key.
+    /// mode holds while the endpoint stays in the set, and if it is back within a minute or while calls are in flight there, as when a
+    /// discovery flaps. Returns `false` if there is no endpoint with this key.
     ///
     /// ```
     /// use seawall::balance::{BalanceConfig, BalanceLayer, Endpoint, EndpointMode};

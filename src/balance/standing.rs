@@ -94,9 +94,9 @@ impl Standing {
         self.0.fetch_or(REMOVED, Ordering::Relaxed);
     }
 
-    /// It is in the set again. What was set by hand held while it stayed.
+    /// It is in the set again. What was set by hand still holds: a discovery that flaps must not undo it.
     pub(super) fn come_back(&self) {
-        self.0.fetch_and(!(REMOVED | STANDBY | DRAINING | ISOLATED), Ordering::Relaxed);
+        self.0.fetch_and(!REMOVED, Ordering::Relaxed);
     }
 
     /// Returns whether that is a change.

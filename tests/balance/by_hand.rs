@@ -82,9 +82,26 @@ async fn mode_survives_a_change_of_the_set_and_a_reload() {
     for _ in 0..20 {
         assert_eq!(call(&service).await.unwrap(), 1);
     }
-    handle.set_endpoints([Endpoint::new("1")]).unwrap();
-    handle.set_endpoints(servers.endpoints()).unwrap();
-    assert_eq!(handle.mode("0"), Some(EndpointMode::Serving), "it has left, and is new");
+}
+
+/// A discovery that flaps is no order of the operator.
+#[tokio::test(start_paused = true)]
+async fn mode_survives_while_the_state_of_an_endpoint_is_kept() {
+    for mode in [EndpointMode::Draining, EndpointMode::Isolated, EndpointMode::Standby] {
+        for (away, expected) in [(SECOND, mode), (59 * SECOND, mode), (61 * SECOND, EndpointMode::Serving)] {
+            let servers = Servers::answering(2, MS);
+            let layer = servers.layer(BalanceConfig::default());
+            let (handle, service) = (layer.handle(), servers.service(&layer));
+            assert!(handle.set_mode("0", mode));
+            handle.set_endpoints([Endpoint::new("1")]).unwrap();
+            assert_eq!(handle.mode("0"), None);
+            sleep(away).await;
+            handle.set_endpoints(servers.endpoints()).unwrap();
+            assert_eq!(handle.mode("0"), Some(expected), "{mode} after {away:?}");
+            load(service, 200, 10 * SECOND).await;
+            assert_eq!(servers.calls()[0] == 0, expected == mode, "{mode} after {away:?}: {:?}", servers.calls());
+        }
+    }
 }
 
 /// A call that waits is refused when its last endpoint is isolated, and runs when one comes back.

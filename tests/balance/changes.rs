@@ -199,3 +199,21 @@ async fn state_of_endpoints_that_left_is_bounded() {
         assert_eq!(servers.calls()[0] == before, is_kept, "{away:?}, {others}");
     }
 }
+
+/// Whether they leave together or one set after the other, at most as many states are kept as a set may have endpoints: the latest.
+#[tokio::test(start_paused = true)]
+async fn states_of_endpoints_that_left_at_one_moment_are_bounded() {
+    for between in [Duration::ZERO, SECOND] {
+        let config = BalanceConfig { max_endpoints: 3, ..BalanceConfig::default() };
+        let set = |name: &'static str| (0..3).map(move |n| Endpoint::new(format!("{name}{n}")));
+        let handle = BalanceLayer::new(config).unwrap().with_endpoints(set("a")).unwrap().handle();
+        for name in ["b", "c", "d"] {
+            handle.set_endpoints(set(name)).unwrap();
+            sleep(between).await;
+        }
+        let is_kept = |endpoint: &Endpoint| handle.in_flight_at(endpoint.key()).is_some();
+        let kept = ["a", "b", "c", "d"].map(|name| set(name).filter(is_kept).count());
+        assert_eq!(kept.iter().sum::<usize>(), 6, "{kept:?}");
+        assert!(between.is_zero() || kept == [0, 0, 3, 3], "{kept:?}");
+    }
+}

@@ -4,7 +4,7 @@ use std::error::Error;
 use std::fmt;
 
 /// How an endpoint is used, as set [by hand](crate::balance::BalanceHandle::set_mode). It stays in force until it is set again, or the endpoint
-/// leaves the set.
+/// leaves the set for more than a minute.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 #[cfg_attr(feature = "config", derive(serde::Serialize, serde::Deserialize), serde(rename_all = "snake_case"))]
 #[non_exhaustive]
