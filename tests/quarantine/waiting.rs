@@ -165,3 +165,56 @@ async fn reload_applies_to_calls_in_flight_and_keeps_quarantines() {
     let invalid = layer.reload(&QuarantineConfig { endpoints: 1, ..layer.config() });
     assert!(invalid.is_err() && layer.config().endpoints == 3);
 }
+
+/// Another request is lost where the suspect was: the endpoint crashes without the suspect, too. Once it had its time to answer, whatever
+/// comes next finds that out, and the calls that wait go on at once.
+#[tokio::test(start_paused = true)]
+async fn explained_loss_wakes_the_calls_that_wait() {
+    for found_by in ["a loss", "several losses", "an answer", "a new call", "a waiting call"] {
+        let layer = layer(QuarantineConfig { max_turn: 60 * SECOND, ..Default::default() });
+        let service = |latency| {
+            let servers = Servers::new(1, latency);
+            (layer.layer(servers.balance()), servers)
+        };
+        let [(broken, crashing), (other, lost), (fine, _), (hanging, hung)] =
+            [10 * MS, 10 * MS, MS, 60 * SECOND].map(service);
+        *crashing.all[0].is_broken.lock().unwrap() = true;
+        assert!(broken.clone().oneshot("a").await.is_err());
+        sleep(20 * MS).await;
+        let mut turn = spawn(hanging.clone().oneshot("a"));
+        let mut waiting = [(); 2].map(|()| spawn(hanging.clone().oneshot("a")));
+        assert!(turn.poll().is_pending() && waiting.iter_mut().all(|call| call.poll().is_pending()));
+        assert!(broken.clone().oneshot("b").await.is_err());
+        let explained = Instant::now() + SECOND;
+        // Another suspect, by a loss elsewhere.
+        let mut call = spawn(other.clone().oneshot("x"));
+        assert!(call.poll().is_pending());
+        sleep(5 * MS).await;
+        lost.all[0].crash();
+        assert!(call.await.is_err());
+        let mut others = [(); 2].map(|()| spawn(hanging.clone().oneshot("x")));
+        if found_by == "a waiting call" {
+            assert!(others.iter_mut().all(|call| call.poll().is_pending()));
+        }
+        if found_by == "several losses" {
+            for path in ["c", "d", "e"] {
+                assert!(waiting.iter().all(|call| !call.is_woken()), "{found_by}");
+                assert!(broken.clone().oneshot(path).await.is_err());
+            }
+            assert!(Instant::now() < explained);
+        } else {
+            tokio::time::sleep_until(explained).await;
+            assert!(waiting.iter().all(|call| !call.is_woken()), "{found_by}");
+            match found_by {
+                "a loss" => assert!(broken.clone().oneshot("c").await.is_err()),
+                "an answer" => assert_eq!(fine.oneshot("c").await.unwrap(), "c"),
+                _ => assert!(others[1].poll().is_pending()),
+            }
+        }
+        assert!(waiting.iter().all(|call| call.is_woken()), "{found_by}");
+        let before = hung.calls();
+        assert!(waiting.iter_mut().all(|call| call.poll().is_pending()));
+        assert_eq!(hung.calls() - before, 2, "{found_by}: both are sent");
+        drop(turn);
+    }
+}
