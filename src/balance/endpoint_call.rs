@@ -138,7 +138,13 @@ fn sample(service: &Estimate, verdict: Verdict, now: Instant, took: Took) {
     }
 }
 
-impl SealedGuard for EndpointCall {}
+impl SealedGuard for EndpointCall {
+    const READS_LOAD: bool = true;
+
+    fn reported(&mut self, in_flight: u32) {
+        Self::reported(self, in_flight, time::call_start());
+    }
+}
 
 impl Guard for EndpointCall {
     #[inline]

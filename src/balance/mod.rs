@@ -19,7 +19,8 @@
 //!    attracts no calls. Costs that differ by more than a factor of 1.5 go before weights.
 //!    Calls in flight are those of this client. Where responses [report](crate::verdict::Classify::reported_in_flight) all calls of the
 //!    endpoint, those of other clients count, too: a seawall service does so with
-//!    [`report_load`](crate::http::propagation::PropagationConfig::report_load).
+//!    [`report_load`](crate::http::propagation::PropagationConfig::report_load), and any other with `in_flight` among the `named_metrics`
+//!    of an ORCA report, in the header or trailer `endpoint-load-metrics` (`TEXT`, `JSON`, `BIN`) or `endpoint-load-metrics-bin`.
 //! 3. **If all are full**, the call waits in one queue for all endpoints, and takes the one that has a free permit first.
 //! 4. **If none is usable**, ejected and draining endpoints are used, and then those that refuse connections: nothing is lost if they
 //!    still do, and the first call that one of them takes closes its breaker. If all other breakers are open, the call is refused.
@@ -38,7 +39,8 @@
 //! - **New, or back** from an ejection, from an open breaker, or from draining or isolation by hand: it gets its full share slowly
 //!   ([`SlowStartConfig`]).
 //! - **By hand:** an endpoint can be drained, isolated or kept as a standby ([`EndpointMode`]), through the
-//!   [handle](BalanceHandle::set_mode) or, by name, the [registry](crate::registry::Registry::set_endpoint_mode).
+//!   [handle](BalanceHandle::set_mode) or, by name, the [registry](crate::registry::Registry::set_endpoint_mode). A flap of the discovery
+//!   does not undo that.
 //!
 //! # Active checks
 //! An ejected endpoint comes back when its time is over, and one with an open breaker when its break is over and a few calls have

@@ -1,12 +1,14 @@
 //! Over HTTP: bodies, and real servers of which one is killed.
 
+use std::convert::Infallible;
 use std::net::SocketAddr;
 
 use axum::Router;
 use axum::routing::get;
 use bytes::Bytes;
-use http::{HeaderMap, Request, Response};
-use http_body_util::{BodyExt, Empty};
+use http::{HeaderMap, HeaderName, HeaderValue, Request, Response};
+use http_body_util::combinators::BoxBody;
+use http_body_util::{BodyExt, Empty, Full};
 use hyper_util::client::legacy::Client as HyperClient;
 use hyper_util::rt::TokioExecutor;
 use seawall::balance::AtEndpoint;
@@ -131,26 +133,84 @@ async fn requests_through_reqwest_are_sent_to_the_address() {
     assert_eq!(host_of(kept).await, "Some(\"orders.internal\")");
 }
 
+/// An answer of one of two endpoints that are equally fast, and of which one reports the calls of other clients.
+async fn answer(
+    endpoint: &'static str,
+    header: &'static str,
+    report: &'static str,
+    in_trailers: bool,
+) -> Result<Response<BoxBody<Bytes, Infallible>>, BoxError> {
+    sleep(10 * MS).await;
+    let report = HeaderMap::from_iter([(HeaderName::from_static(header), HeaderValue::from_static(report))]);
+    let mut trailers = HeaderMap::from_iter([(HeaderName::from_static("grpc-status"), HeaderValue::from_static("0"))]);
+    let mut response = Response::builder().header("endpoint", endpoint);
+    if in_trailers {
+        trailers.extend(report);
+    } else {
+        response.headers_mut().unwrap().extend(report);
+    }
+    let body = Full::new(Bytes::from("hello")).with_trailers(async { Some(Ok(trailers)) });
+    Ok(response.body(body.boxed())?)
+}
+
+/// How many of 200 calls go to the endpoint that is called `busy`.
+async fn calls_of_busy<S, B>(service: S) -> usize
+where
+    S: Service<Request<Empty<Bytes>>, Response = Response<B>, Error = BoxError, Future: Send> + Clone + Send + 'static,
+    B: http_body::Body<Data = Bytes, Error: std::fmt::Debug> + Send + 'static,
+{
+    let mut calls = tokio::task::JoinSet::new();
+    for _ in 0..200 {
+        let call = service.clone().oneshot(Request::new(Empty::new()));
+        calls.spawn(async {
+            let (head, body) = call.await.unwrap().into_parts();
+            body.collect().await.unwrap();
+            head.headers["endpoint"] == "busy"
+        });
+        sleep(5 * MS).await;
+    }
+    calls.join_all().await.into_iter().filter(|is_busy| *is_busy).count()
+}
+
+/// A header, and its values for twenty other calls and for none.
+const REPORTS: [(&str, &str, &str); 4] = [
+    ("endpoint-load-metrics", "TEXT named_metrics.in_flight=20", "TEXT named_metrics.in_flight=0"),
+    (
+        "endpoint-load-metrics",
+        r#"JSON {"named_metrics":{"in_flight":20}}"#,
+        r#"JSON {"named_metrics":{"in_flight":0}}"#,
+    ),
+    ("endpoint-load-metrics", "BIN QhQKCWluX2ZsaWdodBEAAAAAAAA0QA==", "BIN QhQKCWluX2ZsaWdodBEAAAAAAAAAAA=="),
+    ("endpoint-load-metrics-bin", "QhQKCWluX2ZsaWdodBEAAAAAAAA0QA", "QhQKCWluX2ZsaWdodBEAAAAAAAAAAA"),
+];
+
 /// Two endpoints are equally fast, and one of them reports the calls of other clients: it gets fewer of ours.
 #[tokio::test(start_paused = true)]
 async fn endpoint_that_reports_more_calls_gets_fewer() {
-    let layer = BalanceLayer::http(BalanceConfig::default()).unwrap();
-    let layer = layer.with_endpoints(["busy", "idle"].map(Endpoint::new)).unwrap();
-    let service = layer.service(|endpoint| {
-        let busy = endpoint.key() == "busy";
-        service_fn(move |_: Request<Empty<Bytes>>| async move {
-            sleep(10 * MS).await;
-            let report = if busy { "TEXT named_metrics.in_flight=20" } else { "TEXT named_metrics.in_flight=0" };
-            let response = Response::builder().header("endpoint-load-metrics", report).header("busy", busy.to_string());
-            Ok::<_, BoxError>(response.body(Empty::<Bytes>::new()).unwrap())
-        })
-    });
-    let mut calls = tokio::task::JoinSet::new();
-    for _ in 0..200 {
-        calls.spawn(service.clone().oneshot(Request::new(Empty::new())));
-        sleep(5 * MS).await;
+    for ((header, busy, idle), in_trailers) in REPORTS.into_iter().flat_map(|report| [(report, false), (report, true)])
+    {
+        let layer = BalanceLayer::http(BalanceConfig::default()).unwrap();
+        let layer = layer.with_endpoints(["busy", "idle"].map(Endpoint::new)).unwrap();
+        let service = layer.service(move |endpoint| {
+            let (key, report) = if endpoint.key() == "busy" { ("busy", busy) } else { ("idle", idle) };
+            service_fn(move |_: Request<Empty<Bytes>>| answer(key, header, report, in_trailers))
+        });
+        let calls = calls_of_busy(service).await;
+        assert!(calls < 60, "{calls} of 200 calls, {busy}, in trailers: {in_trailers}");
     }
-    let answers = calls.join_all().await;
-    let busy = answers.iter().filter(|answer| answer.as_ref().unwrap().headers()["busy"] == "true").count();
-    assert!(busy < 60, "{busy} of 200 calls");
+}
+
+/// As servers of gRPC do (gRFC A51).
+#[cfg(feature = "grpc")]
+#[tokio::test(start_paused = true)]
+async fn grpc_endpoint_that_reports_more_calls_in_trailers_gets_fewer() {
+    let (header, busy, idle) = REPORTS[3];
+    let layer = BalanceLayer::grpc(BalanceConfig::default()).unwrap();
+    let layer = layer.with_endpoints(["busy", "idle"].map(Endpoint::new)).unwrap();
+    let service = layer.service(move |endpoint| {
+        let (key, report) = if endpoint.key() == "busy" { ("busy", busy) } else { ("idle", idle) };
+        service_fn(move |_: Request<Empty<Bytes>>| answer(key, header, report, true))
+    });
+    let calls = calls_of_busy(service).await;
+    assert!(calls < 60, "{calls} of 200 calls");
 }

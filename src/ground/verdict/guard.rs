@@ -35,8 +35,14 @@ pub(super) mod sealed {
         /// Whether its expiry holds for a long-lived response, too.
         const IGNORES_LONG_LIVED: bool = false;
 
+        /// Whether it wants to know of the load that trailers report.
+        const READS_LOAD: bool = false;
+
         /// The guard moves into the body of a response that is long-lived.
         fn lasts(&mut self) {}
+
+        /// The end of the response says that so many other calls are in flight at the endpoint.
+        fn reported(&mut self, _in_flight: u32) {}
     }
 }
 

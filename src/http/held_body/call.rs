@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use ::http::HeaderMap;
 use bytes::Bytes;
 use http_body::Frame;
 use tower::BoxError;
@@ -10,6 +11,7 @@ use super::judge::Judge;
 use crate::ground::error::{Reason, rejection};
 use crate::ground::time::{self, Instant};
 use crate::ground::verdict::{Expiry, Guard, Verdict};
+use crate::http::propagation::load_report;
 use crate::http::transport;
 
 /// See the [module](self).
@@ -83,7 +85,10 @@ impl<G: Guard, J: Judge> HeldCall<G, J> {
         }
     }
 
-    pub(super) fn end(self, end: End<'_>) {
+    pub(super) fn end(mut self, end: End<'_>) {
+        if let End::Read(Some(Ok(last))) = end {
+            report_load(&mut self.guard, last.trailers_ref());
+        }
         if let Some(verdict) = self.verdict(end) {
             self.guard.settle(verdict);
         }
@@ -94,6 +99,16 @@ impl<G: Guard, J: Judge> HeldCall<G, J> {
         match reading {
             Some(now) => time::with_start(now, || self.end(end)),
             None => self.end(end),
+        }
+    }
+}
+
+/// Tells the guard which load the trailers report, if it wants to know.
+#[inline]
+pub(super) fn report_load<G: Guard>(guard: &mut G, trailers: Option<&HeaderMap>) {
+    if G::READS_LOAD {
+        if let Some(in_flight) = trailers.and_then(load_report::reported_in_flight) {
+            guard.reported(in_flight);
         }
     }
 }

@@ -71,6 +71,7 @@ where
     let (is_over, asked) = joining::ask(response.body());
     let end = if is_over { Some(None) } else { AllHere::end_of(&response) };
     if let Some(trailers) = end {
+        call::report_load(&mut guard, trailers);
         guard.settle(if decided { verdict } else { judge.at_end(verdict, trailers) });
         return response.map(HeldBody::over);
     }

@@ -17,7 +17,7 @@
 //! | `x-envoy-attempt-count` | requests | the number of the attempt; not written for the first |
 //! | `x-priority` | requests | `low`, `normal`, `high` or `critical`; not written for the default |
 //! | `x-should-retry: false` | 5xx and 429 responses | do not retry this |
-//! | `endpoint-load-metrics` | responses, with [`report_load`](PropagationConfig::report_load) | the other requests that the service has in flight, as ORCA's text `TEXT named_metrics.in_flight=12`: for the [balancers](crate::balance) of clients |
+//! | `endpoint-load-metrics` | responses, with [`report_load`](PropagationConfig::report_load) | the other requests that the service has in flight, as ORCA's text `TEXT named_metrics.in_flight=12`: for the [balancers](crate::balance) of clients, which read all formats of ORCA |
 //!
 //! The names of the request headers are [settings](HeaderNames). For gRPC there are
 #![cfg_attr(
