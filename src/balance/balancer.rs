@@ -16,8 +16,8 @@ use crate::ground::settings::Settings;
 use crate::ground::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use crate::ground::sync::{Mutex, Swap, lock};
 use crate::ground::time::{self, Instant};
+use crate::layers::circuit_breaker::PartBreakers;
 use crate::layers::core::LayerParts;
-use crate::layers::core::readiness_limit::ReadinessLimit;
 use crate::telemetry::{self, Instruments};
 
 /// See the module.
@@ -34,7 +34,6 @@ pub(crate) struct Balancer {
     pub(super) departed: Mutex<Departed>,
     /// When the endpoints are compared next, in nanoseconds.
     pub(super) next_sweep: AtomicU64,
-    pub(super) readiness_limit: ReadinessLimit,
     /// The task that follows a stream of sets. It is superseded with `records` locked: the former stream changes no set after that.
     pub(super) discovery: LatestTask,
     /// The task of the active checks, superseded likewise.
@@ -46,7 +45,8 @@ pub(crate) struct Balancer {
 impl Balancer {
     pub(super) fn new(parts: LayerParts<BalanceConfig>) -> Self {
         let LayerParts { settings, readiness_limit, instruments } = parts;
-        let common = Arc::new(SetState::new(instruments));
+        let breakers = settings.read(|config| PartBreakers::new(readiness_limit, &config.circuit_breaker));
+        let common = Arc::new(SetState::new(instruments, breakers));
         let set = EndpointSet::new(0, Arc::new([]), &settings.read(BalanceConfig::choice));
         Self {
             queue: WaitQueue::new(Arc::clone(&common), settings.read(BalanceConfig::turns)),
@@ -56,7 +56,6 @@ impl Balancer {
             records: Mutex::new(Vec::new()),
             departed: Mutex::new(Departed::default()),
             next_sweep: AtomicU64::new(0),
-            readiness_limit,
             discovery: LatestTask::new(),
             active_checks: LatestTask::new(),
             awaits_set: AtomicBool::new(false),
@@ -155,8 +154,9 @@ impl Balancer {
         loop {
             let config = self.settings.get();
             let settings = config.choice();
+            self.common.breakers.reload(&config.circuit_breaker);
             for member in self.set.load().members.iter() {
-                member.state.reload(&config);
+                member.state.adopt(&config);
             }
             let replaced = {
                 let mut records = lock(&self.records);

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use super::client::{CallClient, Connect, EndpointClient};
 use super::endpoint::Endpoint;
 use super::endpoint_set::EndpointSet;
+use super::endpoint_state::EndpointState;
 use crate::ground::sync::atomic::Ordering;
 use crate::ground::sync::{Mutex, Swap, foreign, lock};
 use crate::ground::time;
@@ -38,10 +39,10 @@ impl<S: Clone> Connections<S> {
         Self { connect, current: Swap::from_pointee(first), replacing: Mutex::new(()) }
     }
 
-    /// A client of the member at this position. `None` if that has left the set meanwhile.
+    /// A client of the endpoint at this position. `None` if that has left the set meanwhile.
     #[inline]
-    pub(super) fn client(&self, set: &EndpointSet, i: usize) -> Option<CallClient<S>> {
-        let failed = set.get(i)?.state.failed_client.load(Ordering::Relaxed);
+    pub(super) fn client(&self, set: &EndpointSet, i: usize, state: &EndpointState) -> Option<CallClient<S>> {
+        let failed = state.failed_client.load(Ordering::Relaxed);
         let current = self.current.load();
         if current.generation == set.generation {
             let client = current.clients.get(i)?;
@@ -54,7 +55,8 @@ impl<S: Clone> Connections<S> {
 
     /// A client of the endpoint with this id, if it is in the set.
     pub(super) fn client_of(&self, set: &EndpointSet, id: NonZeroU64) -> Option<CallClient<S>> {
-        self.client(set, set.members.iter().position(|member| member.state.id == id)?)
+        let (i, member) = set.members.iter().enumerate().find(|(_, member)| member.state.id == id)?;
+        self.client(set, i, &member.state)
     }
 
     /// Whether a call for this endpoint would get this client, too.

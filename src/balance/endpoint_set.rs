@@ -44,18 +44,34 @@ pub(super) struct Member {
 /// The endpoints of a tier, dense: a choice among many reads as few lines of memory as it can.
 #[derive(Debug)]
 struct TierMembers {
-    states: Box<[Arc<EndpointState>]>,
-    /// Their positions in the set, in the same order.
-    positions: Box<[usize]>,
+    members: Box<[TierMember]>,
     /// Their weights, in the same order.
     table: AliasTable,
+}
+
+#[derive(Debug)]
+struct TierMember {
+    state: Arc<EndpointState>,
+    /// Its position in the set.
+    position: usize,
+}
+
+/// An endpoint that is chosen.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Chosen<'a> {
+    pub(super) position: usize,
+    pub(super) state: &'a Arc<EndpointState>,
 }
 
 impl TierMembers {
     fn health(&self) -> TierHealth {
         let count = |number| u32::try_from(number).unwrap_or(u32::MAX);
-        let healthy = self.states.iter().filter(|state| state.standing.now().is_healthy()).count();
-        TierHealth { healthy: count(healthy), total: count(self.states.len()) }
+        let healthy = self.states().filter(|state| state.standing.now().is_healthy()).count();
+        TierHealth { healthy: count(healthy), total: count(self.members.len()) }
+    }
+
+    fn states(&self) -> impl Iterator<Item = &Arc<EndpointState>> {
+        self.members.iter().map(|member| &member.state)
     }
 }
 
@@ -84,11 +100,12 @@ impl EndpointSet {
             positions.entry(tier(member)).or_default().push(i);
         }
         let weight = |i: &usize| members.get(*i).map_or(0.0, |member| member.endpoint.weight());
-        let state = |i: &usize| members.get(*i).map(|member| Arc::clone(&member.state));
+        let member = |position: usize| {
+            members.get(position).map(|member| TierMember { state: Arc::clone(&member.state), position })
+        };
         let tiers = positions.into_values().map(|positions| TierMembers {
-            states: positions.iter().filter_map(state).collect(),
             table: AliasTable::new(positions.iter().map(weight)),
-            positions: positions.into(),
+            members: positions.into_iter().filter_map(member).collect(),
         });
         let tiers = tiers.collect();
         Self::of_tiers(generation, members, tiers, settings)
@@ -103,7 +120,11 @@ impl EndpointSet {
         Self {
             generation,
             restricted: (0..members.len()).filter(is_restricted).collect(),
-            passed_over: passed_over.flat_map(|tier| &tier.positions).copied().filter(is_restricted).collect(),
+            passed_over: passed_over
+                .flat_map(|tier| &tier.members)
+                .map(|member| member.position)
+                .filter(is_restricted)
+                .collect(),
             slow_start: settings.slow_start,
             limits: settings.limits,
             healthy: health.iter().map(|tier| tier.healthy).sum(),
@@ -127,7 +148,7 @@ impl EndpointSet {
     pub(super) fn mark_panics(&self) {
         for (i, tier) in self.tiers.iter().enumerate() {
             let panics = self.shares.panics(i);
-            tier.states.iter().for_each(|state| state.standing.set_panicking(panics));
+            tier.states().for_each(|state| state.standing.set_panicking(panics));
         }
     }
 
@@ -136,33 +157,37 @@ impl EndpointSet {
         self.members.get(i)
     }
 
+    /// The endpoint at this position.
+    pub(super) fn at(&self, position: usize) -> Option<Chosen<'_>> {
+        self.get(position).map(|member| Chosen { position, state: &member.state })
+    }
+
     /// How many calls run at once, over all healthy endpoints.
     pub(super) fn capacity(&self) -> u32 {
         self.healthy.max(1).saturating_mul(self.limits.max_concurrent)
     }
 
-    /// The position of a usable endpoint with a free permit. Takes constant time unless hardly any endpoint has one, or the call has
+    /// A usable endpoint with a free permit. Takes constant time unless hardly any endpoint has one, or the call has
     /// tried those of its tier.
-    pub(super) fn choose(&self, choice: ChoiceFor<'_>) -> Option<usize> {
+    pub(super) fn choose(&self, choice: ChoiceFor<'_>) -> Option<Chosen<'_>> {
         let chosen = self.choose_by_tier(choice)?;
-        let is_untried =
-            choice.attempted.is_none() || self.get(chosen).is_some_and(|member| is_untried(&member.state, choice));
+        let is_untried = is_untried(chosen.state, choice);
         // An untried endpoint of another tier is better than one that has failed this call: a dead one always has free permits.
         Some(if is_untried { chosen } else { self.choose_untried(choice).unwrap_or(chosen) })
     }
 
     /// An endpoint of any tier that the call has not tried.
     #[cold]
-    fn choose_untried(&self, choice: ChoiceFor<'_>) -> Option<usize> {
+    fn choose_untried(&self, choice: ChoiceFor<'_>) -> Option<Chosen<'_>> {
         let has_untried = |tier: usize| {
-            let states = self.tiers.get(tier).map_or(&[][..], |tier| &tier.states);
-            states.iter().any(|state| is_untried(state, choice) && self.is_free(state, choice))
+            let mut states = self.tiers.get(tier).into_iter().flat_map(TierMembers::states);
+            states.any(|state| is_untried(state, choice) && self.is_free(state, choice))
         };
         let other = self.shares.choose(has_untried, chance::sample())?;
         self.choose_within(other.tier, choice)
     }
 
-    fn choose_by_tier(&self, choice: ChoiceFor<'_>) -> Option<usize> {
+    fn choose_by_tier(&self, choice: ChoiceFor<'_>) -> Option<Chosen<'_>> {
         if choice.wanted != Wanted::Healthy {
             return (0..self.tiers.len()).find_map(|tier| self.choose_within(tier, choice));
         }
@@ -178,18 +203,18 @@ impl EndpointSet {
         }
         // The tier has none. To find one that has, all endpoints are looked at.
         let has_capacity = |tier: usize| {
-            let states = self.tiers.get(tier).map_or(&[][..], |tier| &tier.states);
-            states.iter().any(|state| self.is_free(state, choice))
+            let mut states = self.tiers.get(tier).into_iter().flat_map(TierMembers::states);
+            states.any(|state| self.is_free(state, choice))
         };
         let other = self.shares.choose(has_capacity, chance::sample())?;
         self.choose_within(other.tier, choice)
     }
 
-    fn choose_within(&self, tier: usize, choice: ChoiceFor<'_>) -> Option<usize> {
+    fn choose_within(&self, tier: usize, choice: ChoiceFor<'_>) -> Option<Chosen<'_>> {
         let tier = self.tiers.get(tier)?;
-        let candidate = |i: usize| Some(self.candidate(tier.states.get(i)?, choice));
+        let candidate = |i: usize| Some(self.candidate(&tier.members.get(i)?.state, choice));
         let chosen = choose(&tier.table, choice.load, choice.now, candidate, chance::sample)?;
-        tier.positions.get(chosen).copied()
+        tier.members.get(chosen).map(|TierMember { state, position }| Chosen { position: *position, state })
     }
 
     #[inline]

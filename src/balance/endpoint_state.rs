@@ -13,54 +13,55 @@ use super::config::BalanceConfig;
 use super::standing::{Standing, Wanted};
 use crate::algorithm::balance::{CallCounter, EndpointLoad, SetLoad, SlowStart};
 use crate::algorithm::estimate::Estimate;
-use crate::ground::error::InvalidConfig;
 use crate::ground::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use crate::ground::time::Instant;
 use crate::ground::verdict::Verdict;
-use crate::layers::circuit_breaker::PartBreaker;
-use crate::layers::core::readiness_limit::ReadinessLimit;
+use crate::layers::circuit_breaker::{PartBreaker, PartBreakers};
 use crate::telemetry::Instruments;
 
-/// See the module. A choice reads the first fields of endpoints at random, which are therefore in one line of memory.
+/// See the module. Of many endpoints each line of memory comes from far away: the first line has what a call reads of its endpoint, and
+/// the second what a choice reads of those that it compares.
 #[repr(C)]
 pub(super) struct EndpointState {
-    /// Unique in the process.
-    pub(super) id: NonZeroU64,
-    pub(super) standing: Standing,
-    pub(super) load: EndpointLoad,
-    /// Since when it warms up, in nanoseconds; 0: it is warm.
-    warming_since: AtomicU64,
     pub(super) breaker: PartBreaker,
     pub(super) common: Arc<SetState>,
     /// The last client whose `poll_ready` has failed; 0: none. If two services have clients here, the failure of one may replace that of
     /// the other, which its next call repeats.
     pub(super) failed_client: AtomicU64,
-    /// The calls since the last comparison of the set.
-    pub(super) counter: CallCounter,
     pub(super) key: Arc<str>,
     /// Notified when it leaves the set or moves to another address. Calls that wait for its client go on elsewhere.
     pub(super) moved: Arc<Notify>,
+    for_choices: LineStart,
+    /// Unique in the process.
+    pub(super) id: NonZeroU64,
+    /// Since when it warms up, in nanoseconds; 0: it is warm.
+    warming_since: AtomicU64,
+    pub(super) standing: Standing,
+    pub(super) load: EndpointLoad,
+    /// The calls since the last comparison of the set.
+    pub(super) counter: CallCounter,
 }
 
+/// The next field begins a line of memory.
+#[derive(Debug)]
+#[repr(align(64))]
+struct LineStart;
+
 impl EndpointState {
-    pub(super) fn new(
-        key: Arc<str>,
-        config: &BalanceConfig,
-        readiness_limit: &ReadinessLimit,
-        common: &Arc<SetState>,
-    ) -> Result<Self, InvalidConfig> {
-        Ok(Self {
-            id: next_id(),
-            standing: Standing::default(),
-            load: EndpointLoad::new(),
-            warming_since: AtomicU64::new(0),
-            breaker: PartBreaker::new(readiness_limit.clone(), config.circuit_breaker.clone())?,
+    pub(super) fn new(key: Arc<str>, config: &BalanceConfig, common: &Arc<SetState>) -> Self {
+        Self {
+            breaker: common.breakers.breaker(&config.circuit_breaker),
             common: Arc::clone(common),
             failed_client: AtomicU64::new(0),
-            counter: CallCounter::new(),
             key,
             moved: Arc::default(),
-        })
+            for_choices: LineStart,
+            id: next_id(),
+            warming_since: AtomicU64::new(0),
+            standing: Standing::default(),
+            load: EndpointLoad::new(),
+            counter: CallCounter::new(),
+        }
     }
 
     /// Whether free permits of this endpoint go to waiting calls.
@@ -75,9 +76,9 @@ impl EndpointState {
         self.standing.restore();
     }
 
-    /// Applies changed settings. They may wake tasks: call it without holding a lock.
-    pub(super) fn reload(&self, config: &BalanceConfig) {
-        self.breaker.reload(&config.circuit_breaker);
+    /// Adopts changed settings. That may wake tasks: call it without holding a lock.
+    pub(super) fn adopt(&self, config: &BalanceConfig) {
+        self.breaker.adopt(&config.circuit_breaker);
     }
 
     /// Starts the slow start.
@@ -125,6 +126,7 @@ impl EndpointState {
 /// What the endpoints of a balancer have in common.
 pub(super) struct SetState {
     pub(super) load: SetLoad,
+    pub(super) breakers: PartBreakers,
     /// How long calls hold their permits, which is what waiting calls wait for.
     pub(super) service: Estimate,
     /// How many calls wait for a permit.
@@ -141,9 +143,10 @@ pub(super) trait WaitingCalls: Send + Sync {
 }
 
 impl SetState {
-    pub(super) fn new(instruments: Instruments) -> Self {
+    pub(super) fn new(instruments: Instruments, breakers: PartBreakers) -> Self {
         Self {
             load: SetLoad::new(),
+            breakers,
             service: Estimate::new(),
             waiting: AtomicU32::new(0),
             instruments,

@@ -82,7 +82,7 @@ where
         let (endpoint, client_id) = (permit.endpoint(), client.id);
         scope::note_endpoint(endpoint.id);
         report::note_endpoint(&endpoint.key);
-        let future = endpoint.breaker.call(ticket, client, request, classifier.clone());
+        let future = endpoint.common.breakers.call(ticket, client, request, classifier.clone());
         Self::Running { future, client_id, endpoint_call: Some(EndpointCall::new(permit, bound)), moved: None }
     }
 }

@@ -51,7 +51,7 @@ impl Balancer {
                             returned.push(Arc::clone(&state));
                             (state, record)
                         }
-                        None => (self.new_endpoint(&endpoint, &config)?, EjectionRecord::default()),
+                        None => (self.new_endpoint(&endpoint, &config), EjectionRecord::default()),
                     };
                     if !known.is_empty() {
                         state.warm_up(now);
@@ -93,7 +93,7 @@ impl Balancer {
         drop((replaced, former));
         self.forget_departed(now);
         // Settings may have changed while they were away.
-        returned.iter().for_each(|state| state.reload(&config));
+        returned.iter().for_each(|state| state.adopt(&config));
         // A reload meanwhile has not seen the new endpoints.
         if self.settings.get() != config {
             self.spread_settings();
@@ -103,19 +103,15 @@ impl Balancer {
         Ok(())
     }
 
-    fn new_endpoint(
-        self: &Arc<Self>,
-        endpoint: &Endpoint,
-        config: &BalanceConfig,
-    ) -> Result<Arc<EndpointState>, InvalidConfig> {
+    fn new_endpoint(self: &Arc<Self>, endpoint: &Endpoint, config: &BalanceConfig) -> Arc<EndpointState> {
         self.common.waiting_calls.get_or_init(|| Arc::downgrade(self) as _);
-        let state = EndpointState::new(endpoint.shared_key(), config, &self.readiness_limit, &self.common)?;
+        let state = EndpointState::new(endpoint.shared_key(), config, &self.common);
         let balancer = Arc::downgrade(self);
         state.breaker.on_change(move || {
             if let Some(balancer) = Weak::upgrade(&balancer) {
                 balancer.breaker_changed();
             }
         });
-        Ok(Arc::new(state))
+        Arc::new(state)
     }
 }

@@ -45,7 +45,7 @@ impl Observed for Balancer {
             cost: member.state.load.cost(now, &self.common.load).map(|nanos| Duration::from_nanos(nanos as u64)),
             ejected: member.state.standing.now().is_ejected(),
             mode: member.state.standing.now().mode(),
-            breaker: member.state.breaker.handle().state(),
+            breaker: member.state.breaker.state(),
         };
         Condition::Balance(BalanceCondition {
             endpoints: set.members.len(),

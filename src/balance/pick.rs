@@ -1,7 +1,7 @@
 //! Which endpoint takes a call now, and its admission there.
 
 use super::balancer::Balancer;
-use super::endpoint_set::{ChoiceFor, EndpointSet, Member};
+use super::endpoint_set::{ChoiceFor, Chosen, EndpointSet};
 use super::permit::Permit;
 use super::standing::Wanted;
 use crate::ground::call_deadline::CallDeadline;
@@ -68,8 +68,8 @@ impl Balancer {
         let wanted = if set.serves(Wanted::Healthy) { Wanted::Healthy } else { Wanted::Any };
         let choice = ChoiceFor { wanted, now, load: &self.common.load, attempted: None, closed_only: false };
         set.restricted.iter().find_map(|i| {
-            let member = set.get(*i)?;
-            set.is_free(&member.state, choice).then(|| place(set, *i, member, bound, choice))?
+            let endpoint = set.at(*i)?;
+            set.is_free(endpoint.state, choice).then(|| place(set, endpoint, bound, choice))?
         })
     }
 
@@ -86,28 +86,28 @@ impl Balancer {
 fn pick_passed_over(set: &EndpointSet, choice: ChoiceFor<'_>, bound: CallDeadline) -> Option<Place> {
     let last = set.passed_over.len().checked_sub(1)?;
     let drawn = ((chance::sample() * set.passed_over.len() as f64) as usize).min(last);
-    let i = *set.passed_over.get(drawn)?;
-    let member = set.get(i)?;
-    let is_attempted = choice.attempted.is_some_and(|attempted| attempted.contains(member.state.id));
-    (!is_attempted && set.is_free(&member.state, choice)).then(|| place(set, i, member, bound, choice))?
+    let endpoint = set.at(*set.passed_over.get(drawn)?)?;
+    let is_attempted = choice.attempted.is_some_and(|attempted| attempted.contains(endpoint.state.id));
+    (!is_attempted && set.is_free(endpoint.state, choice)).then(|| place(set, endpoint, bound, choice))?
 }
 
 /// The endpoint that is chosen. If its breaker refuses, which a half-open one may do although it looks usable, the choice is made again
 /// among those whose breakers are closed. Endpoints that are still left are tried one after the other.
 fn pick_free(set: &EndpointSet, choice: ChoiceFor<'_>, bound: CallDeadline) -> Option<Place> {
-    let place = |i: usize| place(set, i, set.get(i)?, bound, choice);
+    let place = |endpoint: Chosen<'_>| place(set, endpoint, bound, choice);
     let chosen = set.choose(choice)?;
     place(chosen).or_else(|| {
         let again = set.choose(ChoiceFor { closed_only: true, ..choice });
-        let is_free = |i: &usize| set.get(*i).is_some_and(|member| set.is_free(&member.state, choice));
-        again.and_then(place).or_else(|| set.others(chosen).filter(is_free).find_map(place))
+        let others = set.others(chosen.position).filter_map(|i| set.at(i));
+        let mut free = others.filter(|endpoint| set.is_free(endpoint.state, choice));
+        again.and_then(place).or_else(|| free.find_map(place))
     })
 }
 
 #[inline]
-fn place(set: &EndpointSet, i: usize, member: &Member, bound: CallDeadline, choice: ChoiceFor<'_>) -> Option<Place> {
-    let permit = Permit::try_acquire(&member.state, set.limits.max_concurrent, choice.now)?;
-    admit(i, permit, bound, choice.wanted, choice.now)
+fn place(set: &EndpointSet, endpoint: Chosen<'_>, bound: CallDeadline, choice: ChoiceFor<'_>) -> Option<Place> {
+    let permit = Permit::try_acquire(endpoint.state, set.limits.max_concurrent, choice.now)?;
+    admit(endpoint.position, permit, bound, choice.wanted, choice.now)
 }
 
 /// The place of a call with this permit, unless the breaker refuses it.

@@ -26,7 +26,7 @@ impl<S: Clone> ServiceParts<S> {
         loop {
             match self.balancer.pick(&set, start.bound(&set, now), now) {
                 Picked::At(place) => {
-                    if let Some(client) = self.connections.client(&set, place.member) {
+                    if let Some(client) = self.connections.client(&set, place.member, place.permit.endpoint()) {
                         return StartedCall::At(Placed { place, client, request });
                     }
                 }

@@ -45,7 +45,7 @@ impl<S: Clone, Req> WaitingCall<S, Req> {
                     let (set, now) = (Arc::clone(&self.waiter.balancer().set.load()), time::now());
                     let bound = self.start.bound(&set, now);
                     if let Some(place) = self.waiter.balancer().pick_probe(&set, bound, now) {
-                        let client = self.parts.connections.client(&set, place.member);
+                        let client = self.parts.connections.client(&set, place.member, place.permit.endpoint());
                         if let Some(placed) = self.placed(place, client) {
                             return Poll::Ready(Ok(placed));
                         }

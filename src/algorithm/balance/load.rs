@@ -24,17 +24,18 @@ const FAILURE_COST: f64 = 10.0;
 /// The quantile of calls in flight above which an endpoint is hot. Prequal found values from 0.6 to 0.9 to be equally good.
 const HOT_QUANTILE: f64 = 0.84;
 
-/// The load of one endpoint. It outlives changes of the set.
+/// The load of one endpoint. It outlives changes of the set. A choice reads the first fields, and the others only if endpoints report
+/// their load.
 #[derive(Debug)]
 #[repr(C)]
 pub(crate) struct EndpointLoad {
     in_flight: AtomicU32,
     cost: Average,
+    /// The last choice of this endpoint while its estimate had no fresh sample.
+    tried: AtomicU64,
     reported: ReportedLoad,
     /// The bits of an `f64`.
     weight: AtomicU64,
-    /// The last choice of this endpoint while its estimate had no fresh sample.
-    tried: AtomicU64,
 }
 
 /// What all endpoints of a set have in common. It outlives changes of the set.
@@ -126,6 +127,11 @@ impl EndpointLoad {
     /// How many more calls of other clients are here than at an average endpoint of its weight, as far as that is reported.
     #[inline]
     pub(crate) fn reported_above_average(&self, now: Instant, set: &SetLoad) -> f64 {
+        // Most services report nothing.
+        if set.reported.is_unknown() { 0.0 } else { self.above_average(now, set) }
+    }
+
+    fn above_average(&self, now: Instant, set: &SetLoad) -> f64 {
         self.reported.above_average(now, self.weight(), set.mean_cost(), &set.reported)
     }
 

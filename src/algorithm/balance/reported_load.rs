@@ -47,6 +47,12 @@ impl ReportedMean {
     pub(crate) fn new() -> Self {
         Self(Average::new())
     }
+
+    /// Whether no endpoint has reported yet.
+    #[inline]
+    pub(crate) fn is_unknown(&self) -> bool {
+        self.0.read().is_none()
+    }
 }
 
 impl ReportedLoad {

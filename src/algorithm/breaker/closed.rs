@@ -6,7 +6,7 @@ use super::mode::Mode;
 use super::pass::{ClosedCall, Entry};
 use super::policy::BreakerPolicy;
 use super::state::State;
-use super::window::OutcomeCounts;
+use super::window::{OutcomeCounts, Span};
 use crate::algorithm::evidence::{Evidence, LatencyBaseline};
 use crate::ground::time::Instant;
 
@@ -75,6 +75,11 @@ impl Machine {
     pub(crate) fn baseline(&self, policy: &BreakerPolicy) -> LatencyBaseline {
         let usual = self.watch.median(policy);
         LatencyBaseline { slow_after: policy.slow_or_floor(usual), usual }
+    }
+
+    /// Whether the window covers this span.
+    pub(crate) fn counts_over(&self, span: Span) -> bool {
+        self.watch.counts_over(span)
     }
 
     /// The calls of the window.

@@ -193,6 +193,10 @@ impl Watch {
         self.median.after(policy.minimum_calls)
     }
 
+    pub(super) fn counts_over(&self, span: Span) -> bool {
+        self.window.covers(span)
+    }
+
     /// The calls of the window.
     pub(super) fn counts(&self, now: Instant) -> OutcomeCounts {
         self.window.counts(now)

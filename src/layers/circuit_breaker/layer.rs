@@ -11,7 +11,6 @@ use crate::admission::keyed::{Keying, OneKey};
 use crate::ground::error::InvalidConfig;
 use crate::ground::verdict::AtResponse;
 use crate::layers::call::breaker_ahead::BreakersAhead;
-use crate::layers::core::readiness_limit::ReadinessLimit;
 use crate::layers::core::{LayerCore, clone_fields, keyed_methods, layer_methods};
 
 /// Stops calling a dependency that fails. See the [module](super).
@@ -28,12 +27,7 @@ impl CircuitBreakerLayer {
     /// # Errors
     /// If a rate, count or duration is out of its range, or two settings contradict each other; all faults are listed.
     pub fn new(config: CircuitBreakerConfig) -> Result<Self, InvalidConfig> {
-        Self::limited_by(ReadinessLimit::default(), config)
-    }
-
-    /// The same for a part of another layer value, whose limit applies.
-    pub(super) fn limited_by(limit: ReadinessLimit, config: CircuitBreakerConfig) -> Result<Self, InvalidConfig> {
-        let core = LayerCore::limited_by(limit, KIND, config, |parts| Breakers::new(parts, OneKey))?;
+        let core = LayerCore::new(KIND, config, |parts| Breakers::new(parts, OneKey))?;
         Ok(Self { core, classifier: AtResponse })
     }
 }

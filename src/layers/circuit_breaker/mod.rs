@@ -194,7 +194,7 @@ pub use self::config::{CircuitBreakerConfig, Window};
 pub use self::future::ResponseFuture;
 pub use self::handle::CircuitBreakerHandle;
 pub use self::layer::CircuitBreakerLayer;
-pub(crate) use self::part::PartBreaker;
+pub(crate) use self::part::{PartBreaker, PartBreakers};
 pub use self::service::CircuitBreaker;
 pub use self::snapshot::BreakerSnapshot;
 pub use self::ticket::Ticket;

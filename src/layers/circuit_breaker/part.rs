@@ -1,46 +1,83 @@
-//! The breaker of a part of another layer: of an endpoint of a balancer. There is no service around it: the owner asks it before it
-//! chooses the part, and hands over the client of the call.
+//! The breakers of the parts of another layer: of the endpoints of a balancer. There is no service around them: the owner asks a breaker
+//! before it chooses the part, and hands over the client of the call.
 
 use std::fmt;
 
 use tower::Service;
 
+use super::KIND;
 use super::checks;
 use super::config::CircuitBreakerConfig;
 use super::future::ResponseFuture;
-use super::handle::CircuitBreakerHandle;
-use super::layer::CircuitBreakerLayer;
+use super::settings::BreakerSettings;
 use super::state::Breaker;
 use super::ticket::Ticket;
-use crate::algorithm::breaker::Break;
+use crate::algorithm::breaker::{Break, State};
 use crate::ground::call_deadline::CallDeadline;
-use crate::ground::error::InvalidConfig;
+use crate::ground::settings::Settings;
 use crate::ground::sync::Arc;
-use crate::ground::time::Instant;
+use crate::ground::time::{self, Instant};
 use crate::layers::call::inner::Taken;
 use crate::layers::core::readiness_limit::ReadinessLimit;
+use crate::telemetry::Instruments;
 
-/// See the module.
+/// What the breakers of the parts of one layer value share.
+pub(crate) struct PartBreakers {
+    settings: Arc<Settings<BreakerSettings>>,
+    instruments: Instruments,
+    /// The calls of all parts that wait for readiness are counted together.
+    readiness_limit: ReadinessLimit,
+}
+
+/// The breaker of one part.
 pub(crate) struct PartBreaker {
-    layer: CircuitBreakerLayer,
     breaker: Arc<Breaker>,
 }
 
-impl PartBreaker {
-    /// The calls of all parts that wait for readiness are counted together, in `limit`.
-    pub(crate) fn new(limit: ReadinessLimit, config: CircuitBreakerConfig) -> Result<Self, InvalidConfig> {
-        let layer = CircuitBreakerLayer::limited_by(limit, config)?;
-        let breaker = Arc::clone(layer.core.state().common());
-        Ok(Self { layer, breaker })
+impl PartBreakers {
+    /// With a valid config.
+    pub(crate) fn new(readiness_limit: ReadinessLimit, config: &CircuitBreakerConfig) -> Self {
+        let settings = Arc::new(Settings::new(BreakerSettings::of(config)));
+        Self { settings, instruments: Instruments::new(KIND), readiness_limit }
     }
 
-    /// Applies changed settings. They may wake tasks: call it without holding a lock.
+    /// The breaker of a new part.
+    pub(crate) fn breaker(&self, config: &CircuitBreakerConfig) -> PartBreaker {
+        let settings = Arc::clone(&self.settings);
+        let breaker = Breaker::new(settings, config.span(), config.mode(), None, self.instruments.clone());
+        PartBreaker { breaker: Arc::new(breaker) }
+    }
+
+    /// Replaces the settings of all breakers with valid ones. After that, each of them has to [adopt](PartBreaker::adopt) them.
     pub(crate) fn reload(&self, config: &CircuitBreakerConfig) {
-        self.layer.core.apply(config)();
+        self.settings.store(BreakerSettings::of(config));
     }
 
-    pub(crate) fn handle(&self) -> CircuitBreakerHandle {
-        self.layer.handle()
+    /// The admitted call of this client, which is polled for readiness first.
+    #[inline]
+    pub(crate) fn call<S, Req, C>(
+        &self,
+        ticket: Ticket,
+        client: S,
+        request: Req,
+        classifier: C,
+    ) -> ResponseFuture<S, Req, S::Future, C>
+    where
+        S: Service<Req>,
+    {
+        let limit = self.readiness_limit.clone();
+        ResponseFuture::new(Taken::not_ready(client, limit).call(request), ticket, classifier)
+    }
+}
+
+impl PartBreaker {
+    /// Adopts replaced settings. It may wake tasks: call it without holding a lock.
+    pub(crate) fn adopt(&self, config: &CircuitBreakerConfig) {
+        self.breaker.adopt(config.span(), config.mode(), time::now());
+    }
+
+    pub(crate) fn state(&self) -> State {
+        self.breaker.snapshot(time::now()).state
     }
 
     /// Calls `owner` after each step that changes what calls may do. It can be set once.
@@ -92,21 +129,11 @@ impl PartBreaker {
         let pass = self.breaker.last_resort()?;
         Some(Ticket::new(Arc::clone(&self.breaker), Some(pass), now, deadline).of_endpoint())
     }
+}
 
-    /// The admitted call of this client, which is polled for readiness first.
-    #[inline]
-    pub(crate) fn call<S, Req, C>(
-        &self,
-        ticket: Ticket,
-        client: S,
-        request: Req,
-        classifier: C,
-    ) -> ResponseFuture<S, Req, S::Future, C>
-    where
-        S: Service<Req>,
-    {
-        let limit = self.layer.core.state().readiness_limit().clone();
-        ResponseFuture::new(Taken::not_ready(client, limit).call(request), ticket, classifier)
+impl fmt::Debug for PartBreakers {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("PartBreakers").field("settings", &self.settings).finish_non_exhaustive()
     }
 }
 

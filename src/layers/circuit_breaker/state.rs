@@ -113,6 +113,14 @@ impl Breaker {
         });
     }
 
+    /// Adopts changed settings with this window and mode. With another window, the counts restart. It may wake tasks.
+    pub(super) fn adopt(&self, span: Span, mode: Mode, now: Instant) {
+        let is_new = !self.with(|machine, _| machine.counts_over(span));
+        self.reloaded(is_new.then_some(span), now);
+        self.set_mode(mode, now);
+        self.state_changes.notify();
+    }
+
     /// Whether the breaker is closed, so that calls pass unless one of them opens it.
     #[inline]
     pub(super) fn is_closed(&self) -> bool {

@@ -48,18 +48,8 @@ impl<S: LayerState<Config>, Config: Validate + Clone> LayerCore<S, Config> {
         config: Config,
         state: impl FnOnce(LayerParts<Config>) -> S,
     ) -> Result<Self, InvalidConfig> {
-        Self::limited_by(ReadinessLimit::default(), kind, config, state)
-    }
-
-    /// The same for a layer value that is a part of another one: their calls that wait for readiness are counted together.
-    pub(crate) fn limited_by(
-        readiness_limit: ReadinessLimit,
-        kind: LayerKind,
-        config: Config,
-        state: impl FnOnce(LayerParts<Config>) -> S,
-    ) -> Result<Self, InvalidConfig> {
         config.validate()?;
-        let settings = Arc::new(Settings::new(config));
+        let (settings, readiness_limit) = (Arc::new(Settings::new(config)), ReadinessLimit::default());
         let parts = LayerParts { settings, readiness_limit, instruments: Instruments::new(kind) };
         Ok(Self { state: Arc::new(state(parts.clone())), parts })
     }

@@ -19,8 +19,12 @@ pub(crate) struct CountWindow {
 impl CountWindow {
     /// Covers the last `calls` calls: at least one, at most [`MAX_CALLS`].
     pub(crate) fn new(calls: usize) -> Self {
-        let size = calls.clamp(1, MAX_CALLS);
+        let size = size(calls);
         Self { outcomes: Vec::with_capacity(size), size, oldest: 0, counts: OutcomeCounts::default() }
+    }
+
+    pub(super) fn covers(&self, calls: usize) -> bool {
+        self.size == size(calls)
     }
 
     pub(super) fn add(&mut self, outcome: CallOutcome) -> bool {
@@ -42,4 +46,8 @@ impl CountWindow {
         self.outcomes.clear();
         (self.oldest, self.counts) = (0, OutcomeCounts::default());
     }
+}
+
+fn size(calls: usize) -> usize {
+    calls.clamp(1, MAX_CALLS)
 }

@@ -41,6 +41,15 @@ impl OutcomeWindow {
         }
     }
 
+    /// Whether it is a window of this span.
+    pub(crate) fn covers(&self, span: Span) -> bool {
+        match (self, span) {
+            (Self::Time(window), Span::Time(length)) => window.covers(length),
+            (Self::Calls(window), Span::Calls(calls)) => window.covers(calls as usize),
+            _ => false,
+        }
+    }
+
     /// How long an outcome counts; zero for a window of calls.
     pub(crate) fn length(&self) -> Duration {
         match self {

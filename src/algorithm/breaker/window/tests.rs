@@ -108,6 +108,19 @@ fn success_reads_the_sums_only_beside_bad_outcomes() {
 }
 
 #[test]
+fn window_covers_its_own_span_only() {
+    let spans =
+        [Span::Time(Duration::from_secs(10)), Span::Time(Duration::from_secs(1)), Span::Calls(10), Span::Calls(1)];
+    for (i, own) in spans.into_iter().enumerate() {
+        let window = OutcomeWindow::new(own);
+        assert_eq!(spans.map(|span| window.covers(span)), std::array::from_fn(|other| other == i), "{own:?}");
+    }
+    for extreme in [Span::Time(Duration::ZERO), Span::Time(Duration::MAX), Span::Calls(0), Span::Calls(u32::MAX)] {
+        assert!(OutcomeWindow::new(extreme).covers(extreme), "{extreme:?}");
+    }
+}
+
+#[test]
 fn extreme_instants_do_not_panic() {
     let mut window = TimeWindow::new(Duration::from_secs(10));
     for end in [Instant::from_nanos(0), Instant::MAX] {

@@ -29,8 +29,11 @@ pub(crate) struct TimeWindow {
 
 impl TimeWindow {
     pub(crate) fn new(length: Duration) -> Self {
-        let width = (time::nanos(length) / BUCKETS as u64).max(1);
-        Self { width, buckets: Default::default(), last_bad: None }
+        Self { width: width(length), buckets: Default::default(), last_bad: None }
+    }
+
+    pub(super) fn covers(&self, length: Duration) -> bool {
+        self.width == width(length)
     }
 
     pub(super) fn length(&self) -> Duration {
@@ -67,6 +70,11 @@ impl TimeWindow {
     pub(super) fn clear(&mut self) {
         *self = Self { width: self.width, buckets: Default::default(), last_bad: None };
     }
+}
+
+/// The width of a bucket.
+fn width(length: Duration) -> u64 {
+    (time::nanos(length) / BUCKETS as u64).max(1)
 }
 
 /// Whether the window that ends with the epoch `now` covers `epoch`.
