@@ -176,6 +176,19 @@ impl EndpointSet {
         Some(if is_untried { chosen } else { self.choose_untried(choice).unwrap_or(chosen) })
     }
 
+    /// Whether an attempt with this list is made only at an endpoint that is not on it. The list of a balancer further out says nothing
+    /// about this one.
+    pub(super) fn is_others_only(&self, attempted: &AttemptedEndpoints) -> bool {
+        attempted.is_others_only() && self.members.iter().any(|member| attempted.contains(member.state.id))
+    }
+
+    /// The position of a usable endpoint with a free permit that the call has not tried, in a tier that gets calls now.
+    pub(super) fn choose_other(&self, choice: ChoiceFor<'_>) -> Option<usize> {
+        let tier = self.shares.only().or_else(|| self.shares.choose(|_| true, chance::sample()))?.tier;
+        let chosen = self.choose_within(tier, choice)?;
+        self.get(chosen).is_some_and(|member| is_untried(&member.state, choice)).then_some(chosen)
+    }
+
     /// An endpoint of any tier that the call has not tried.
     #[cold]
     fn choose_untried(&self, choice: ChoiceFor<'_>) -> Option<Chosen<'_>> {

@@ -39,6 +39,8 @@ pub struct ResponseFuture<S, Req, F, C = AtResponse> {
 enum State<S, Req, F, C> {
     /// Nothing is sent => Over.
     Refused(Option<Unreported>),
+    /// The same for an attempt beside others, which ends no call: it is not counted as a refusal => Over.
+    NoOther(Option<Unreported>),
     /// The usable endpoints are full => Running, or Over if it is refused.
     Waiting(Box<WaitingCall<S, Req>>),
     /// The call is at its endpoint => Over. It is dropped before it is recorded.
@@ -73,6 +75,7 @@ where
             StartedCall::At(placed) => Self::running(placed, classifier),
             StartedCall::Waiting(call) => Self::Waiting(call),
             StartedCall::Refused(refusal) => Self::Refused(Some(refusal)),
+            StartedCall::NoOther(refusal) => Self::NoOther(Some(refusal)),
         }
     }
 
@@ -156,6 +159,10 @@ where
                     let Some(refusal) = refusal.take() else { return Poll::Pending };
                     Err(refuse(refusal))
                 }
+                StateProj::NoOther(refusal) => {
+                    let Some(refusal) = refusal.take() else { return Poll::Pending };
+                    Err(refusal.into_rejected().into())
+                }
                 // Polled after completion, as fused futures may be.
                 StateProj::Over => return Poll::Pending,
             };
@@ -216,7 +223,7 @@ impl<S, Req, F, C> PinnedDrop for ResponseFuture<S, Req, F, C> {
 impl<S, Req, F, C> fmt::Debug for ResponseFuture<S, Req, F, C> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let state = match &self.state {
-            State::Refused(_) => "Refused",
+            State::Refused(_) | State::NoOther(_) => "Refused",
             State::Waiting(_) => "Waiting",
             State::Running { .. } => "Running",
             State::Over => "Over",

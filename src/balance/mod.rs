@@ -26,7 +26,9 @@
 //!    still do, and the first call that one of them takes closes its breaker. If all other breakers are open, the call is refused.
 //!
 //! Further out, a [retry](crate::retry), a [hedge](crate::hedge) and each call of a [quorum](crate::quorum) go to an endpoint that the
-//! call has not tried, if there is a usable one with a free permit: in the tier, or else in the next tiers.
+//! call has not tried, if there is a usable one with a free permit: in the tier, or else in the next tiers. A hedge beside an attempt that is in
+//! flight is made only there, at a healthy endpoint of a tier that gets calls now, and while no call waits for a permit. Otherwise the balancer
+//! refuses it, which is not counted as a refusal, and the call goes on without it.
 //!
 //! # Bad endpoints
 //! - **Fails, hangs or is slow in nearly all calls:** its breaker opens at once, and lets a few calls pass later to see whether it is
@@ -120,7 +122,7 @@
 //!   endpoints with their state, and the endpoints' time by verdict. The endpoints' breakers have no names.
 //! - **Cost:** a choice takes constant time, whatever the number of endpoints, and does not allocate. A call clones one client. Once in an
 //!   interval one call compares the endpoints, which takes about a microsecond for each.
-//! - **Place:** innermost, in place of the client; deadline and retry are around it, as `stack::balanced_client` assembles them. A bulkhead or a breaker around it would refuse calls
+//! - **Place:** innermost, in place of the client; deadline, retry and hedge are around it, as `stack::balanced_client` assembles them. A bulkhead or a breaker around it would refuse calls
 //!   to all endpoints because of one.
 //!
 //! # Reload

@@ -21,6 +21,8 @@ pub(super) enum Picked {
     Full,
     /// No endpoint takes calls.
     NoEndpoints,
+    /// No endpoint takes an attempt beside others of its call.
+    NoOther,
 }
 
 /// A permit of an endpoint, and the admission by its breaker.
@@ -36,6 +38,10 @@ pub(super) struct Place {
 impl Balancer {
     /// An endpoint for a new call. A call does not overtake those that wait, except as a probe.
     pub(super) fn pick(&self, set: &EndpointSet, bound: CallDeadline, now: Instant) -> Picked {
+        let attempted = AttemptedEndpoints::current();
+        if let Some(attempted) = attempted.as_deref().filter(|attempted| set.is_others_only(attempted)) {
+            return self.pick_other(set, attempted, bound, now).map_or(Picked::NoOther, Picked::At);
+        }
         if self.queue.len() > 0 {
             return match self.pick_probe(set, bound, now) {
                 Some(place) => Picked::At(place),
@@ -43,7 +49,6 @@ impl Balancer {
                 None => Picked::NoEndpoints,
             };
         }
-        let attempted = AttemptedEndpoints::current();
         for wanted in Wanted::ALL {
             let load = &self.common.load;
             let choice = ChoiceFor { wanted, now, load, attempted: attempted.as_deref(), closed_only: false };
@@ -58,6 +63,24 @@ impl Balancer {
             }
         }
         if self.may_serve(set) { Picked::Full } else { Picked::NoEndpoints }
+    }
+
+    /// An endpoint for an attempt beside others of its call: one that they have not used, with a free permit while no call waits for
+    /// one. A hedge is no probe, wakes no standby and never waits: then it would take from other calls what its own call has already.
+    fn pick_other(
+        &self,
+        set: &EndpointSet,
+        attempted: &AttemptedEndpoints,
+        bound: CallDeadline,
+        now: Instant,
+    ) -> Option<Place> {
+        if self.queue.len() > 0 {
+            return None;
+        }
+        let (wanted, load) = (Wanted::Healthy, &self.common.load);
+        let choice = ChoiceFor { wanted, now, load, attempted: Some(attempted), closed_only: true };
+        let chosen = set.choose_other(choice)?;
+        place(set, chosen, set.get(chosen)?, bound, choice)
     }
 
     /// An endpoint whose breaker is half-open and has a free probe slot.

@@ -15,6 +15,8 @@ pub(super) enum StartedCall<S, Req> {
     At(Placed<S, Req>),
     Waiting(Box<WaitingCall<S, Req>>),
     Refused(Unreported),
+    /// It is an attempt beside others, and no other endpoint takes it.
+    NoOther(Unreported),
 }
 
 impl<S: Clone> ServiceParts<S> {
@@ -32,6 +34,7 @@ impl<S: Clone> ServiceParts<S> {
                 }
                 Picked::Full => return self.wait(&set, request, start),
                 Picked::NoEndpoints => {}
+                Picked::NoOther => return StartedCall::NoOther(self.balancer.no_endpoints(&set, now)),
             }
             // The endpoints of a set that was replaced meanwhile may have left.
             if !self.balancer.is_replaced(&set) {

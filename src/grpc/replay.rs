@@ -1,3 +1,5 @@
+use std::task::{Context, Poll};
+
 use ::http::Request;
 use http_body::Body;
 
@@ -95,6 +97,10 @@ impl<B> Kept for KeptCall<B> {
 
     fn next_beside(&mut self) -> Option<Self::Attempt> {
         self.request.next_beside()
+    }
+
+    fn poll_beside(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        self.request.poll_beside(cx)
     }
 
     fn next(&mut self) -> Option<Self::Attempt> {

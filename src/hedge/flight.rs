@@ -13,6 +13,7 @@ use crate::ground::scope::{self, Context};
 use crate::ground::stopwatch::Stopwatch;
 use crate::ground::time::{self, Instant};
 use crate::ground::verdict::{self, Classify, Verdict};
+use crate::layers::call::attempted_endpoints::AttemptedEndpoints;
 use crate::layers::call::inner::{Call, CallError};
 use crate::layers::call::upload_waits::{self, UploadWaits};
 use crate::layers::retry::Kept;
@@ -39,6 +40,10 @@ pub(super) struct FlightParts {
     number: u32,
     /// The token that pays for the attempt, if it is not the first.
     withdrawal: Option<Withdrawal>,
+    /// The verdict that a further attempt follows, or `None` in it if others are slow, until the attempt is counted.
+    cause: Option<Option<Verdict>>,
+    /// The endpoints that may not take it.
+    others_only: Option<Shared<AttemptedEndpoints>>,
     /// The waits of its request body.
     upload_waits: Option<Shared<UploadWaits>>,
     /// Measures the dependency.
@@ -77,13 +82,27 @@ pub(super) enum FlightNews<T> {
     Detached(T),
 }
 
+impl<T> FlightNews<T> {
+    /// Whether a layer of this crate has refused the attempt.
+    pub(super) fn is_refusal(news: &Poll<Self>) -> bool {
+        matches!(news, Poll::Ready(Self::Ended(_, Err(error))) if verdict::is_refusal(error))
+    }
+}
+
 impl FlightParts {
     pub(super) fn new(number: u32, now: Instant, upload_waits: Option<Shared<UploadWaits>>) -> Self {
-        Self { number, withdrawal: None, upload_waits, watch: Stopwatch::start(now), sent: false, had: None }
+        let watch = Stopwatch::start(now);
+        Self { number, withdrawal: None, cause: None, others_only: None, upload_waits, watch, sent: false, had: None }
     }
 
-    pub(super) fn paid_by(self, withdrawal: Withdrawal) -> Self {
-        Self { withdrawal: Some(withdrawal), ..self }
+    /// The parts of an attempt that is not the first.
+    pub(super) fn further(
+        self,
+        withdrawal: Withdrawal,
+        cause: Option<Verdict>,
+        others_only: Option<Shared<AttemptedEndpoints>>,
+    ) -> Self {
+        Self { withdrawal: Some(withdrawal), cause: Some(cause), others_only, ..self }
     }
 
     fn took(&self, now: Instant) -> Duration {
@@ -121,6 +140,11 @@ where
 
     pub(super) fn number(&self) -> u32 {
         self.parts.number
+    }
+
+    /// What a further attempt follows, once, to be counted.
+    pub(super) fn take_cause(self: Pin<&mut Self>) -> Option<Option<Verdict>> {
+        self.project().parts.cause.take()
     }
 
     /// Whether its result is still to come.
@@ -182,6 +206,7 @@ where
             match this.stage.as_mut().project() {
                 FlightStageProj::Calling { mut call } => {
                     let _sending = upload_waits::enter(parts.upload_waits.as_ref());
+                    let _others = parts.others_only.as_ref().map(AttemptedEndpoints::enter);
                     let watch = &mut parts.watch;
                     let poll = || watch.watch(|| call.as_mut().poll_call(cx, layer_id));
                     let (answer, is_local) = scope::hiding_local_wait(poll);

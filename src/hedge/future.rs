@@ -11,7 +11,7 @@ use tower::{BoxError, Service};
 
 use super::flight::{AttemptFlight, FlightNews};
 use super::flights::Flights;
-use super::hedged_call::{HedgedCall, numbered};
+use super::hedged_call::HedgedCall;
 use crate::ground::scope;
 use crate::ground::time;
 use crate::ground::verdict::{Classify, Verdict};
@@ -124,18 +124,22 @@ where
         }
         let layer_id = call.policy.instruments.layer_id();
         for index in 0.. {
-            let flight = this.flights.as_mut().get(index)?;
-            let mut context = numbered(call.inherited, &call.settings, flight.number()).with_enforced(enforced);
+            let mut flight = this.flights.as_mut().get(index)?;
+            let numbered = call.policy.numbered(call.inherited, &call.settings, flight.number());
+            let mut context = numbered.with_enforced(enforced);
             context = context.with_loss_repeated(call.hedging.is_loss_repeated());
             if flight.is_detaching() {
                 // The deadline may be our own, so inner layers do not see it otherwise, and what the response keeps would be lost
                 // to it.
                 context = context.with_deadline(Some(call.deadline.at()));
             }
-            let poll = || call.endpoints.noting(|| flight.poll(cx, this.classifier, context, layer_id));
+            let poll = || call.endpoints.noting(|| flight.as_mut().poll(cx, this.classifier, context, layer_id));
             let ((news, endpoint), is_repeated) = scope::noting_loss_repeated(poll);
             if is_repeated {
                 call.hedging.loss_was_repeated();
+            }
+            if let Some(cause) = flight.take_cause() {
+                call.count_begun(cause, FlightNews::is_refusal(&news));
             }
             if endpoint.is_some() && call.hedging.started() > 1 {
                 // An attempt may have waited for its endpoint while later ones were started.

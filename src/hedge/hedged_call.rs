@@ -74,12 +74,6 @@ impl<T> Default for EndedAttempts<T> {
     }
 }
 
-/// The context of the attempt with this number. Where hedges are disabled, an outer layer numbers the attempts.
-#[inline]
-pub(super) fn numbered(context: Context, settings: &HedgeCallSettings, attempt: u32) -> Context {
-    if settings.enabled { context.with_attempt(attempt).paid_in() } else { context }
-}
-
 /// Why the report says that no further attempt was made.
 pub(super) fn stop_of(why: NoAttempt) -> Stop {
     match why {
@@ -101,7 +95,7 @@ impl<S, K, T> HedgedCall<S, K, T> {
         policy: Arc<HedgePolicy>,
     ) -> Self {
         Self {
-            hedging: Hedging::new(settings.max_attempts),
+            hedging: Hedging::new(settings.max_attempts, policy.inside_retries),
             timer: Timer::new(),
             overdue: None,
             deadline,

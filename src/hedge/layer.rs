@@ -41,6 +41,26 @@ impl<C, P> HedgeLayer<C, P> {
     }
 }
 
+impl<C, P> HedgeLayer<C, P> {
+    /// Puts the hedges inside the retries that pay from `budget`: hedges answer slowness, and retries answer failure. Hedges pay from the
+    /// same budget, as after [`with_budget`](Self::with_budget). An attempt that fails is returned to the retry, which repeats it after its
+    /// backoff, unless another attempt is still in flight. Without this, the layer follows a failure at once, and a call may make
+    /// [`max_attempts`](super::HedgeConfig::max_attempts) for each attempt of the retry.
+    ///
+    /// ```
+    /// use seawall::hedge::{HedgeConfig, HedgeLayer};
+    /// use seawall::retry::{RetryConfig, RetryLayer};
+    ///
+    /// let retry = RetryLayer::new(RetryConfig::default())?;
+    /// let hedge = HedgeLayer::new(HedgeConfig::default())?.inside_retries(retry.budget().clone());
+    /// # let _ = hedge;
+    /// # Ok::<(), seawall::error::InvalidConfig>(())
+    /// ```
+    pub fn inside_retries(self, budget: Budget) -> Self {
+        Self { core: self.core.map(|_, parts| HedgeState::inside_retries(parts, budget)), ..self }
+    }
+}
+
 impl<C, P, K: Keying> HedgeLayer<C, P, K> {
     /// Sets the classifier, which decides what a result means.
     pub fn with_classifier<D>(self, classifier: D) -> HedgeLayer<D, P, K> {

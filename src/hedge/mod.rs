@@ -21,6 +21,9 @@
 //! 4. **The [`Budget`](crate::retry::Budget)** has a token. Give it [that of the retry layer](HedgeLayer::with_budget): then retries and
 //!    hedges together stay within one share of the calls.
 //!
+//! And a layer further in may refuse the hedge: then it was not made, and the call goes on without it. A [balancer](crate::balance) does so
+//! unless an endpoint that the call has not used is healthy and has a free permit.
+//!
 //! An attempt that waits in a queue of this crate, for a permit or its turn, was not sent, and is not hedged: a hedge would wait in the
 //! same queue.
 //!
@@ -48,7 +51,7 @@
 //! |---|---|
 //! | `success`, `caller_fault` | the call is answered, and all other attempts are cancelled |
 //! | `failed` | the same: a fatal failure is the result |
-//! | `transient`, `unprocessed`, `timed_out`, `unsent`, `overloaded` | the next attempt starts at once, or after the pause that the dependency asks for (`Retry-After`, `grpc-retry-pushback-ms`); attempts in flight go on |
+//! | `transient`, `unprocessed`, `timed_out`, `unsent`, `overloaded` | the next attempt starts at once (not [inside retries](HedgeLayer::inside_retries)), or after the pause that the dependency asks for (`Retry-After`, `grpc-retry-pushback-ms`); attempts in flight go on |
 //! | `do_not_retry` (negative pushback), `ignored` (refused by an inner layer) | no further attempt starts; attempts in flight go on |
 //! | `lost` | one other attempt at most, in all retries and hedges around the call: the request may have crashed the dependency |
 //!
@@ -78,6 +81,8 @@
 //! - **Cost:** one clone of the request and of the inner service per call; a short lock for the deposit, and with a learned delay one
 //!   to read it and one for the sample. A pooled timer if the call has to wait. A hedge allocates once. A learned delay takes 1.2 KiB
 //!   for each key.
+//! - **Inside retries** ([`inside_retries`](HedgeLayer::inside_retries)) the layer hedges slow attempts only, and the retry follows those that
+//!   fail. The numbers of its attempts continue that of the retry. [`stack::balanced_client`](crate::stack::balanced_client) has this order.
 //! - **Place:** inside the deadline and the retry; outside the layers that should see each attempt, and outside a load balancer. A
 //!   [circuit breaker](crate::circuit_breaker) and a [bulkhead](crate::bulkhead) belong inside.
 //!
@@ -100,11 +105,11 @@
 //! # #[tokio::main(flavor = "current_thread")]
 //! # async fn main() -> Result<(), tower::BoxError> {
 //! let retry = RetryLayer::new(RetryConfig::default())?;
-//! let budget = retry.budget().clone();
+//! let budget = retry.budget().clone(); // one for both
 //! let hedge = HedgeConfig { delay: HedgeDelay::Fixed(Duration::from_millis(10)), ..HedgeConfig::default() };
 //! let mut service = ServiceBuilder::new()
 //!     .layer(retry)
-//!     .layer(HedgeLayer::new(hedge)?.with_budget(budget))
+//!     .layer(HedgeLayer::new(hedge)?.inside_retries(budget))
 //!     .service(service_fn(|()| async {
 //!         match context::attempt() {
 //!             1 => std::future::pending().await,

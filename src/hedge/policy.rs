@@ -6,6 +6,7 @@ use super::call_settings::HedgeCallSettings;
 use super::config::{HedgeDelay, LearnedDelay};
 use crate::admission::keyed::Forgettable;
 use crate::algorithm::hedge::Latencies;
+use crate::ground::scope::Context;
 use crate::ground::sync::{Mutex, lock};
 use crate::ground::time::Instant;
 use crate::layers::core::readiness_limit::ReadinessLimit;
@@ -18,6 +19,8 @@ pub(super) struct HedgePolicy {
     pub(super) budget: Budget,
     /// Whether the user gave the budget, and so manages its settings.
     given: bool,
+    /// Whether a retry around this layer follows attempts that fail, and counts the attempts.
+    pub(super) inside_retries: bool,
     pub(super) readiness_limit: ReadinessLimit,
     pub(super) instruments: Instruments,
     latencies: Mutex<Latencies>,
@@ -27,7 +30,7 @@ impl HedgePolicy {
     /// A policy with its own budget.
     pub(super) fn new(budget: Budget, readiness_limit: ReadinessLimit, instruments: Instruments, now: Instant) -> Self {
         let latencies = Mutex::new(Latencies::new(LearnedDelay::default().rules(), now));
-        Self { budget, given: false, readiness_limit, instruments, latencies }
+        Self { budget, given: false, inside_retries: false, readiness_limit, instruments, latencies }
     }
 
     /// A policy with a budget that the user gave.
@@ -40,10 +43,32 @@ impl HedgePolicy {
         Self { given: true, ..Self::new(budget, readiness_limit, instruments, now) }
     }
 
+    /// The same policy inside a retry.
+    pub(super) fn inside_retries(self) -> Self {
+        Self { inside_retries: true, ..self }
+    }
+
+    /// The policy of another key.
+    pub(super) fn sibling(&self, budget: Budget, readiness_limit: ReadinessLimit, now: Instant) -> Self {
+        let inside_retries = self.inside_retries;
+        Self { inside_retries, ..Self::new(budget, readiness_limit, self.instruments.clone(), now) }
+    }
+
     /// A policy with the same budget, and without latencies.
     pub(super) fn with_readiness_limit(&self, readiness_limit: ReadinessLimit, now: Instant) -> Self {
         let (budget, instruments) = (self.budget.clone(), self.instruments.clone());
-        Self { given: self.given, ..Self::new(budget, readiness_limit, instruments, now) }
+        let Self { given, inside_retries, .. } = *self;
+        Self { given, inside_retries, ..Self::new(budget, readiness_limit, instruments, now) }
+    }
+
+    /// The context of the attempt with this number. Where hedges are disabled, an outer layer numbers the attempts.
+    #[inline]
+    pub(super) fn numbered(&self, context: Context, settings: &HedgeCallSettings, attempt: u32) -> Context {
+        if !settings.enabled {
+            return context;
+        }
+        let before = if self.inside_retries { context.attempt().saturating_sub(1) } else { 0 };
+        context.with_attempt(before.saturating_add(attempt)).paid_in()
     }
 
     /// How long an attempt may take before it is hedged; `None` if a slow attempt is not hedged.

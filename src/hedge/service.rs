@@ -6,7 +6,7 @@ use tower::{BoxError, Service};
 use super::call_settings::HedgeCallSettings;
 use super::flight::{AttemptFlight, FlightParts};
 use super::future::ResponseFuture;
-use super::hedged_call::{HedgeSource, HedgedCall, numbered};
+use super::hedged_call::{HedgeSource, HedgedCall};
 use super::state::HedgeState;
 use crate::admission::keyed::{KeyBy, Keying, OneKey};
 use crate::ground::call_deadline::CallDeadline;
@@ -64,7 +64,7 @@ where
         let now = time::call_start();
         let policy = self.state.policy(&request, now);
         let settings = *self.state.settings.refresh(&mut self.settings_cache, HedgeCallSettings::of);
-        let inherited = match settings.enabled {
+        let inherited = match settings.enabled && !policy.inside_retries {
             true => scope::current().uncounted(),
             false => scope::current(),
         };
@@ -78,10 +78,10 @@ where
         }
         // As with retries: a call that is itself another attempt deposits nothing. A shared budget gets one deposit a call.
         let is_paid_in = policy.own_budget().is_none() && inherited.is_paid_in();
-        if settings.enabled && inherited.before() == 0 && !is_paid_in {
+        if settings.enabled && inherited.before_all() == 0 && !is_paid_in {
             policy.budget.deposit(now);
         }
-        let _entered = scope::enter(numbered(inherited, &settings, 1));
+        let _entered = scope::enter(policy.numbered(inherited, &settings, 1));
         let (attempt, kept) = self.replay.first(request);
         let upload_waits = kept.sending();
         let source = (settings.max_attempts > 1).then(|| HedgeSource { kept, service: self.inner.clone_service() });

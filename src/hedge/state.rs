@@ -34,7 +34,7 @@ impl<K: Keying> HedgeState<K> {
     {
         let readiness_limit = || self.common().readiness_limit.sibling();
         self.policies
-            .get(request, |budget| HedgePolicy::new(budget, readiness_limit(), self.instruments().clone(), now))
+            .get(request, |budget| self.common().sibling(budget, readiness_limit(), now))
     }
 
     pub(super) fn common(&self) -> &HedgePolicy {
@@ -70,6 +70,13 @@ impl HedgeState<OneKey> {
         let LayerParts { settings, readiness_limit, instruments } = parts;
         let common = HedgePolicy::with_given_budget(budget, readiness_limit, instruments, time::now());
         Self::with(settings, OneKey, common)
+    }
+
+    /// A state inside a retry with this budget.
+    pub(super) fn inside_retries(parts: LayerParts<HedgeConfig>, budget: Budget) -> Self {
+        let LayerParts { settings, readiness_limit, instruments } = parts;
+        let common = HedgePolicy::with_given_budget(budget, readiness_limit, instruments, time::now());
+        Self::with(settings, OneKey, common.inside_retries())
     }
 }
 

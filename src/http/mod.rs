@@ -157,7 +157,7 @@ pub use chaos::{ChaosBody, HttpFaults};
 pub use held_body::{ByExtension, HeldBody, Judge, LongLived};
 pub use map_request_body::{MapRequestBody, MapRequestBodyLayer};
 pub use method_and_path::{MethodAndPath, MethodAndPathKey};
-pub use replay::{ByMethod, Idempotent, KeptRequest, ReplayBody};
+pub use replay::{ByMethod, HedgeReplay, Idempotent, KeptAttempt, KeptRequest, ReplayBody};
 pub use settled::{Detaching, SettledBody};
 pub use upload::{UploadBody, UploadFuture, UploadLayer, UploadService};
 pub use write_timeout::WriteTimeout;

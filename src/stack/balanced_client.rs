@@ -1,4 +1,5 @@
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::config::BalancedClientConfig;
 use super::reload::reload;
@@ -7,8 +8,9 @@ use crate::balance::{Balance, BalanceHandle, BalanceLayer, Endpoint};
 use crate::ground::error::InvalidConfig;
 use crate::ground::settings::Settings;
 use crate::ground::validation::{Validate, Validation};
+use crate::hedge::{Hedge, HedgeLayer};
 use crate::http::propagation::{HttpPropagator, Inject, InjectLayer, PropagationConfig};
-use crate::http::{ByExtension, ByMethod, ByStatus};
+use crate::http::{ByExtension, ByMethod, ByStatus, HedgeReplay};
 use crate::layers::deadline::{Deadline, DeadlineLayer};
 use crate::layers::retry::{Budget, Retry, RetryLayer};
 
@@ -19,12 +21,13 @@ use crate::layers::retry::{Budget, Retry, RetryLayer};
 pub struct BalancedClientLayer<C = ByStatus, R = ByMethod, P = HttpPropagator, L = ByExtension> {
     deadline: DeadlineLayer<C, L>,
     retry: RetryLayer<C, R>,
+    hedge: HedgeLayer<C, HedgeReplay<R>>,
     balance: BalanceLayer<C>,
     inject: InjectLayer<P>,
     config: Arc<Settings<BalancedClientConfig>>,
 }
 
-/// The layers around the HTTP clients of a dependency with several endpoints: a deadline, retries that go to another endpoint, a
+/// The layers around the HTTP clients of a dependency with several endpoints: a deadline, retries and hedges that go to another endpoint, a
 /// [`Balance`] in which each endpoint has a bulkhead and a circuit breaker of its own, and the headers for deadline and attempt.
 ///
 /// ```
@@ -56,39 +59,16 @@ pub struct BalancedClientLayer<C = ByStatus, R = ByMethod, P = HttpPropagator, L
 /// endpoint in time.
 ///
 /// # Hedges
-/// A hedge belongs between retry and balancer, where this stack has no place for it. Put the layers together by hand, with the headers
-/// around the client of each endpoint:
+/// A call that takes longer than 95 % of the others is sent to another endpoint, too, and the first good answer is taken. So one endpoint
+/// that stalls for a moment is not what callers wait for. See [`hedge`](crate::hedge); `hedge.enabled = false` turns it off. In this stack:
 ///
-/// ```
-/// use std::time::Duration;
-/// use hyper_util::{client::legacy::Client, rt::TokioExecutor};
-/// use seawall::balance::{AtEndpoint, BalanceConfig, BalanceLayer, Endpoint};
-/// use seawall::deadline::DeadlineLayer;
-/// use seawall::hedge::{HedgeConfig, HedgeLayer};
-/// use seawall::http::propagation::{InjectLayer, PropagationConfig};
-/// use seawall::retry::{RetryConfig, RetryLayer};
-/// use tower::{Layer, ServiceBuilder};
-/// # use bytes::Bytes;
-/// # use http_body_util::Full;
-///
-/// # fn main() -> Result<(), seawall::error::InvalidConfig> {
-/// let retry = RetryLayer::http(RetryConfig::default())?;
-/// let hedge = HedgeLayer::http(HedgeConfig::default())?.with_budget(retry.budget().clone()); // one budget for both
-/// let inject = InjectLayer::http(PropagationConfig::default())?;
-/// let http = Client::builder(TokioExecutor::new()).build_http();
-/// let balance = BalanceLayer::http(BalanceConfig::default())?
-///     .with_endpoints(["10.0.0.1:8080", "10.0.0.2:8080"].map(Endpoint::new))?
-///     .service(move |endpoint| inject.layer(AtEndpoint::new(endpoint, http.clone())));
-/// let client = ServiceBuilder::new()
-///     .layer(DeadlineLayer::http(Duration::from_secs(2))?)
-///     .layer(retry)
-///     .layer(hedge)
-///     .service(balance);
-/// # fn is_client<S: tower::Service<http::Request<Full<Bytes>>>>(_: &S) {}
-/// # is_client(&client);
-/// # Ok(())
-/// # }
-/// ```
+/// - **Which calls:** those that may be executed twice, by the rule of the retry. Over HTTP a `POST` is not hedged unless the request says that
+///   it is [idempotent](crate::http::Idempotent), over gRPC no call is, unless its request says so.
+/// - **Which endpoints:** a hedge is made only if an endpoint that the call has not used has a free permit, and no call waits for one. It goes
+///   to no standby and to no endpoint that is ejected or probed. With one endpoint there are no hedges.
+/// - **Which failures:** none. The retry repeats an attempt that fails, after its backoff. So a call makes at most `retry.max_attempts`, each of
+///   which may have `hedge.max_attempts` in flight.
+/// - **Who pays:** retries and hedges have one budget, `retry.budget`. A different `hedge.budget` is a fault.
 ///
 /// # Errors
 /// If a setting is out of its range. The error lists all faults, each with the path of its field.
@@ -102,7 +82,7 @@ pub fn balanced_client(config: &BalancedClientConfig) -> Result<BalancedClientLa
     )
 }
 
-impl<C: Clone, R, P, L> BalancedClientLayer<C, R, P, L> {
+impl<C: Clone, R: Clone, P, L> BalancedClientLayer<C, R, P, L> {
     pub(super) fn new(
         config: &BalancedClientConfig,
         classifier: C,
@@ -111,10 +91,13 @@ impl<C: Clone, R, P, L> BalancedClientLayer<C, R, P, L> {
         inject: impl FnOnce(PropagationConfig) -> Result<InjectLayer<P>, InvalidConfig>,
     ) -> Result<Self, InvalidConfig> {
         config.validate()?;
-        let BalancedClientConfig { deadline, retry, balance, propagation, max_unready } = config.clone();
+        let BalancedClientConfig { deadline, retry, hedge, balance, propagation, max_unready } = config.clone();
+        let retry = RetryLayer::new(retry)?.with_classifier(classifier.clone()).with_replay(replay.clone());
+        let hedge = HedgeLayer::new(hedge)?.inside_retries(retry.budget().clone());
         Ok(Self {
             deadline: DeadlineLayer::new(deadline)?.with_classifier(classifier.clone()).with_timing(timing),
-            retry: RetryLayer::new(retry)?.with_classifier(classifier.clone()).with_replay(replay),
+            retry,
+            hedge: hedge.with_classifier(classifier.clone()).with_replay(HedgeReplay::new(replay)),
             balance: BalanceLayer::new(balance)?.with_classifier(classifier).with_max_unready(max_unready),
             inject: inject(propagation)?,
             config: Arc::new(Settings::new(config.clone())),
@@ -138,22 +121,26 @@ impl<C, R, P, L> BalancedClientLayer<C, R, P, L> {
         BalancedClientLayer {
             deadline: self.deadline.with_classifier(classifier.clone()),
             retry: self.retry.with_classifier(classifier.clone()),
+            hedge: self.hedge.with_classifier(classifier.clone()),
             balance: self.balance.with_classifier(classifier),
             inject: self.inject,
             config: self.config,
         }
     }
 
-    /// Sets the replay policy, as [`ClientLayer::with_replay`](super::ClientLayer::with_replay) does.
+    /// Sets the replay policy of retries and hedges, as [`ClientLayer::with_replay`](super::ClientLayer::with_replay) does. Its attempts must
+    /// be requests with a [`ReplayBody`](crate::http::ReplayBody), as those of [`ByMethod`] are and of a policy that wraps it: see
+    /// [`HedgeReplay`].
     #[must_use]
-    pub fn with_replay<Q>(self, replay: Q) -> BalancedClientLayer<C, Q, P, L> {
-        let Self { deadline, retry, balance, inject, config } = self;
-        BalancedClientLayer { deadline, retry: retry.with_replay(replay), balance, inject, config }
+    pub fn with_replay<Q: Clone>(self, replay: Q) -> BalancedClientLayer<C, Q, P, L> {
+        let Self { deadline, retry, hedge, balance, inject, config } = self;
+        let hedge = hedge.with_replay(HedgeReplay::new(replay.clone()));
+        BalancedClientLayer { deadline, retry: retry.with_replay(replay), hedge, balance, inject, config }
     }
 
     /// Applies `config` to all layers, for all clones of this value and all services made by it. An invalid config changes nothing. The
     /// page of each layer says which state survives and what calls in flight keep: [deadline](crate::deadline#reload),
-    /// [retry](crate::retry#reload), [balance](crate::balance#reload).
+    /// [retry](crate::retry#reload), [hedge](crate::hedge#reload), [balance](crate::balance#reload).
     ///
     /// `propagation.headers` is fixed for the lifetime of the layers: a different value is a fault. The endpoints are no setting: they
     /// change through [`balance`](Self::balance).
@@ -186,6 +173,7 @@ impl<C, R, P, L> BalancedClientLayer<C, R, P, L> {
             [
                 self.deadline.core.apply(&config.deadline),
                 self.retry.core.apply(&config.retry),
+                self.hedge.core.apply(&config.hedge),
                 self.balance.core.apply(&config.balance),
             ]
         })
@@ -218,8 +206,13 @@ impl<C, R, P, L> BalancedClientLayer<C, R, P, L> {
         Ok(self)
     }
 
-    fn observed(&self) -> [Arc<dyn Observed>; 3] {
-        [self.deadline.core.observed(), self.retry.core.observed(), self.balance.core.observed()]
+    fn observed(&self) -> [Arc<dyn Observed>; 4] {
+        [
+            self.deadline.core.observed(),
+            self.retry.core.observed(),
+            self.hedge.core.observed(),
+            self.balance.core.observed(),
+        ]
     }
 
     /// Makes the client. `connect` makes the client of one endpoint, as for [`BalanceLayer::service`]: of the address for
@@ -237,10 +230,15 @@ impl<C, R, P, L> BalancedClientLayer<C, R, P, L> {
 
         let inject = self.inject.clone();
         let client = self.balance.service(move |endpoint| inject.layer(connect(endpoint)));
-        self.deadline.layer(self.retry.layer(client))
+        self.deadline.layer(self.retry.layer(self.hedge.layer(client)))
     }
 
-    /// The retry budget.
+    /// How long an attempt may take now before it is hedged; `None` if slow attempts are not hedged now.
+    pub fn hedge_delay(&self) -> Option<Duration> {
+        self.hedge.delay()
+    }
+
+    /// The budget of retries and hedges.
     pub fn budget(&self) -> &Budget {
         self.retry.budget()
     }
@@ -254,4 +252,4 @@ impl<C, R, P, L> BalancedClientLayer<C, R, P, L> {
 /// The type of a client over several endpoints with all its layers, for places that need a type, as for
 /// [`Client`](super::Client).
 pub type BalancedClient<S, C = ByStatus, R = ByMethod, P = HttpPropagator, L = ByExtension> =
-    Deadline<Retry<Balance<Inject<S, P>, C>, C, R>, C, L>;
+    Deadline<Retry<Hedge<Balance<Inject<S, P>, C>, C, HedgeReplay<R>>, C, R>, C, L>;

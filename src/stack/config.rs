@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use crate::balance::BalanceConfig;
 use crate::ground::validation::{Validate, Validation};
+use crate::hedge::{HedgeConfig, HedgeDelay};
 use crate::http::propagation::{FIXED, PropagationConfig};
 use crate::http::upload::{DEFAULT_IDLE_SHARE, check_idle_share};
 use crate::layers::circuit_breaker::CircuitBreakerConfig;
@@ -16,7 +17,7 @@ use crate::layers::core::readiness_limit::DEFAULT_MAX_UNREADY;
 use crate::layers::deadline::DeadlineConfig;
 use crate::layers::permits::bulkhead::BulkheadConfig;
 use crate::layers::permits::load_shed::LoadShedConfig;
-use crate::layers::retry::RetryConfig;
+use crate::layers::retry::{BudgetConfig, RetryConfig};
 #[cfg(feature = "config")]
 use crate::loader::{HumanTime, Off};
 
@@ -141,6 +142,10 @@ pub struct BalancedClientConfig {
     pub deadline: DeadlineConfig,
     /// When a failed call is retried, at another endpoint if there is one. Default: three attempts, within a budget.
     pub retry: RetryConfig,
+    /// When a slow attempt is sent to another endpoint, too. `enabled: false` disables hedges. Default: after the 95th percentile of the
+    /// latencies, if the call may be executed twice. Hedges pay from the budget of the retries, so `budget` must have its default or that of
+    /// `retry`. The retry follows failures, so `delay` must not be `OnFailure`. `max_keys` has no effect.
+    pub hedge: HedgeConfig,
     /// How calls are spread over the endpoints, and the bulkhead and circuit breaker of each endpoint. Default: 64 calls at once at
     /// each endpoint.
     pub balance: BalanceConfig,
@@ -157,6 +162,7 @@ impl Default for BalancedClientConfig {
         Self {
             deadline: DeadlineConfig::default(),
             retry: RetryConfig::default(),
+            hedge: HedgeConfig::default(),
             balance: BalanceConfig::default(),
             propagation: PropagationConfig::default(),
             max_unready: DEFAULT_MAX_UNREADY,
@@ -168,10 +174,21 @@ impl Validate for BalancedClientConfig {
     fn check(&self, validation: &mut Validation) {
         validation.nested("deadline", |validation| self.deadline.check(validation));
         validation.nested("retry", |validation| self.retry.check(validation));
+        validation.nested("hedge", |validation| {
+            self.hedge.check(validation);
+            let budgets = [&self.retry.budget, &BudgetConfig::default()];
+            validation.check(budgets.contains(&&self.hedge.budget), "budget", ONE_BUDGET);
+            validation.check(self.hedge.delay != HedgeDelay::OnFailure, "delay", FAILURES_ARE_RETRIED);
+        });
         validation.nested("balance", |validation| self.balance.check(validation));
         validation.nested("propagation", |validation| self.propagation.check(validation));
     }
 }
+
+const ONE_BUDGET: &str = "has no effect in a stack, where hedges pay from `retry.budget`: set that, or leave this out";
+
+const FAILURES_ARE_RETRIED: &str =
+    "must not be `on_failure` in a stack, whose retry layer follows failures: set `hedge.enabled` to `false` instead";
 
 impl BalancedClientConfig {
     /// Reports each setting that differs and cannot change while the layers are in use.

@@ -46,7 +46,7 @@
 #![cfg_attr(not(feature = "grpc"), doc = "`stack::grpc` (feature `grpc`).")]
 //!
 //! A dependency with several endpoints has a stack of its own, [`balanced_client`]: deadline, retry,
-//! [`balance`](crate::balance) and inject. The balancer takes the place of bulkhead and circuit breaker, as each endpoint has both.
+//! [`hedge`](crate::hedge), [`balance`](crate::balance) and inject. The balancer takes the place of bulkhead and circuit breaker, as each endpoint has both.
 //!
 //! You can assemble your own stack from the public layers in the order above. If the dependency allows a fixed number of calls per
 //! second, put a [`rate_limit`](crate::rate_limit) between retry and bulkhead.

@@ -68,7 +68,6 @@ impl Unreported {
     }
 
     /// The error for the caller, if the refusal is reported elsewhere.
-    #[cfg(any(test, feature = "http"))]
     pub(crate) fn into_rejected(self) -> Rejected {
         *self.rejected
     }

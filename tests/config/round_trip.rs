@@ -319,10 +319,11 @@ fn balance() -> impl Strategy<Value = BalanceConfig> {
 }
 
 fn balanced_client() -> impl Strategy<Value = BalancedClientConfig> {
-    (deadline(), retry(), balance(), propagation(), any::<u32>()).prop_map(
-        |(deadline, retry, balance, propagation, max_unready)| BalancedClientConfig {
+    (deadline(), retry(), hedge(), balance(), propagation(), any::<u32>()).prop_map(
+        |(deadline, retry, hedge, balance, propagation, max_unready)| BalancedClientConfig {
             deadline,
             retry,
+            hedge,
             balance,
             propagation,
             max_unready,

@@ -14,7 +14,7 @@ const LIMITS: AttemptLimits = AttemptLimits {
 
 /// A call with this many attempts in flight, the last one sent at the start.
 fn with_in_flight(in_flight: u32, max_attempts: u32) -> Hedging {
-    let mut hedging = Hedging::new(max_attempts);
+    let mut hedging = Hedging::new(max_attempts, false);
     for _ in 0..in_flight {
         hedging.start();
         hedging.sent(START, Some(DELAY));
@@ -34,7 +34,7 @@ fn hedge_is_due_after_the_delay_and_not_after_the_last_attempt() {
     hedging.sent(START + DELAY, Some(DELAY));
     assert_eq!((hedging.due(), hedging.stopped()), (None, Some(NoAttempt::Attempts)));
     assert_eq!(with_in_flight(1, 1).due(), None);
-    let mut never = Hedging::new(2);
+    let mut never = Hedging::new(2, false);
     never.start();
     never.sent(START, None);
     assert_eq!(never.due(), None);
@@ -160,7 +160,7 @@ proptest! {
         max_attempts in 1..6u32,
         steps in prop::collection::vec((any::<bool>(), verdict(), 0..200u64), 1..40),
     ) {
-        let (mut hedging, mut now, mut lost) = (Hedging::new(max_attempts), START, 0);
+        let (mut hedging, mut now, mut lost) = (Hedging::new(max_attempts, false), START, 0);
         hedging.start();
         hedging.sent(now, Some(DELAY));
         for (slow, verdict, after) in steps {

@@ -17,7 +17,7 @@ use crate::layers::core::observed;
 use crate::layers::retry::Kept;
 use crate::layers::retry::budget::Withdrawal;
 use crate::layers::retry::report::Stop;
-use crate::telemetry;
+use crate::telemetry::{self, NotRetried};
 
 impl<S, K: Kept, T> HedgedCall<S, K, T> {
     /// Pays for the attempt that follows a pause, before the pause, so that a call without a token ends at once.
@@ -121,7 +121,7 @@ impl<S, K: Kept, T> HedgedCall<S, K, T> {
         };
         let number = self.hedging.started().saturating_add(1);
         let is_beside = self.hedging.in_flight() > 0;
-        let context = super::numbered(self.inherited, &self.settings, number);
+        let context = self.policy.numbered(self.inherited, &self.settings, number);
         let _entered = scope::enter(context.with_loss_repeated(is_beside || self.hedging.is_loss_repeated()));
         let source = self.source.as_mut().ok_or(Stop::NotRepeatable)?;
         let request = if is_beside { source.kept.next_beside() } else { source.kept.next() };
@@ -136,10 +136,19 @@ impl<S, K: Kept, T> HedgedCall<S, K, T> {
         if !self.hedging.may_start() {
             self.source = None;
         }
-        telemetry::hedged(&self.policy.instruments, cause);
-        observed::request_publication();
+        let others_only = if is_beside { self.endpoints.others_only() } else { None };
         let _sending = upload_waits::enter(upload_waits.as_ref());
         let call = service.call(request);
-        Ok(AttemptFlight::new(call, FlightParts::new(number, now, upload_waits).paid_by(withdrawal)))
+        let parts = FlightParts::new(number, now, upload_waits).further(withdrawal, cause, others_only);
+        Ok(AttemptFlight::new(call, parts))
+    }
+
+    /// Counts a further attempt after its first poll. An inner layer may have refused it: then no hedge was made.
+    pub(in crate::hedge) fn count_begun(&self, cause: Option<Verdict>, is_refused: bool) {
+        match is_refused {
+            true => telemetry::not_hedged(&self.policy.instruments, NotRetried::Refused),
+            false => telemetry::hedged(&self.policy.instruments, cause),
+        }
+        observed::request_publication();
     }
 }

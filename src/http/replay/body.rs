@@ -26,12 +26,12 @@ use crate::layers::call::upload_waits::UploadWaits;
 /// **Cost:** a short uncontended lock per frame; frames of 1 KiB and more are not copied.
 pub struct ReplayBody<B> {
     /// `None` once there is nothing more to send.
-    source: Option<Arc<ReplaySource<B>>>,
+    pub(super) source: Option<Arc<ReplaySource<B>>>,
     /// Records the time for which the body waits for its producer.
-    sending: Option<Shared<UploadWaits>>,
+    pub(super) sending: Option<Shared<UploadWaits>>,
     attempt: u32,
     place: RecordPosition,
-    left: Left,
+    pub(super) left: Left,
 }
 
 impl<B> ReplayBody<B> {

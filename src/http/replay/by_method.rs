@@ -151,11 +151,11 @@ impl<B> KeptRequest<B> {
     }
 }
 
-/// No attempt follows, so the rest of the body is not recorded.
+/// No attempt follows, so the rest of the body need not be recorded.
 impl<B> Drop for KeptRequest<B> {
     fn drop(&mut self) {
         if let Some(source) = &self.source {
-            source.stop_recording();
+            source.stop_keeping();
         }
     }
 }

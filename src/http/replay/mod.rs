@@ -2,6 +2,7 @@
 
 mod body;
 mod by_method;
+mod hedge_replay;
 mod idempotent;
 #[cfg(all(test, seawall_loom))]
 mod loom_tests;
@@ -10,4 +11,5 @@ mod source;
 
 pub use body::ReplayBody;
 pub use by_method::{ByMethod, KeptRequest};
+pub use hedge_replay::{HedgeReplay, KeptAttempt};
 pub use idempotent::Idempotent;

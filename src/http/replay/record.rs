@@ -17,6 +17,7 @@ pub(super) struct BodyRecord {
     trailers: Option<HeaderMap>,
     size: usize,
     max: usize,
+    is_open: bool,
     complete: bool,
 }
 
@@ -46,7 +47,7 @@ pub(super) struct Discarded {
 
 impl BodyRecord {
     pub(super) fn new(max: usize) -> Self {
-        Self { pieces: Vec::new(), trailers: None, size: 0, max, complete: true }
+        Self { pieces: Vec::new(), trailers: None, size: 0, max, is_open: true, complete: true }
     }
 
     /// Whether the record holds everything that has passed.
@@ -70,9 +71,13 @@ impl BodyRecord {
             return Discarded::default();
         }
         match size(frame).and_then(|size| self.size.checked_add(size)) {
-            Some(size) if size <= self.max => self.append(frame),
+            Some(size) if size <= self.max() => self.append(frame),
             _ => self.discard(),
         }
+    }
+
+    fn max(&self) -> usize {
+        if self.is_open { self.max } else { 0 }
     }
 
     /// Records a frame whatever its size: it has not been sent and is stored nowhere else.
@@ -80,9 +85,15 @@ impl BodyRecord {
         if self.complete { self.append(frame) } else { Discarded::default() }
     }
 
-    /// Records nothing more. What is recorded stays until the current attempt has sent it.
+    /// Records nothing more, unless it is opened again before something passes. What is recorded stays until the current attempt has
+    /// sent it.
     pub(super) fn close(&mut self) {
-        self.max = 0;
+        self.is_open = false;
+    }
+
+    /// Records what passes from now on.
+    pub(super) fn open(&mut self) {
+        self.is_open = true;
     }
 
     /// The next frame at `place`. Advances `place`.

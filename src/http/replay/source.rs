@@ -24,6 +24,8 @@ struct SourceState<B> {
     attempt: u32,
     /// The oldest attempt that is not superseded. Before the original has ended this is the newest one.
     oldest: u32,
+    /// How many layers keep the request for further attempts: a retry, and a hedge inside it.
+    keepers: u32,
     /// The waker of an attempt, woken when the attempt may go on or has been superseded.
     waiting: Option<Waker>,
     /// The waker of a call that waits for the end of the original, to read the record beside the current attempt.
@@ -67,6 +69,7 @@ impl<B> ReplaySource<B> {
             record: BodyRecord::new(max),
             attempt: 0,
             oldest: 0,
+            keepers: 1,
             waiting: None,
             beside: None,
         };
@@ -121,9 +124,20 @@ impl<B> ReplaySource<B> {
         if is_settled { Poll::Ready(()) } else { Poll::Pending }
     }
 
-    /// Stops recording: no other attempt follows.
-    pub(super) fn stop_recording(&self) {
+    /// Another layer keeps the request, and may make further attempts of it.
+    pub(super) fn keep(&self) {
         let mut slot = lock(&self.slot);
+        slot.keepers = slot.keepers.saturating_add(1);
+        slot.record.open();
+    }
+
+    /// A layer makes no further attempt. After the last one nothing more is recorded.
+    pub(super) fn stop_keeping(&self) {
+        let mut slot = lock(&self.slot);
+        slot.keepers = slot.keepers.saturating_sub(1);
+        if slot.keepers > 0 {
+            return;
+        }
         slot.record.close();
         let beside_waker = slot.beside.take();
         drop(slot);

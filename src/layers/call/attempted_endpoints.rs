@@ -12,7 +12,11 @@ use crate::ground::scope::attachment::{self, Attached, AttachmentSlot};
 
 /// The endpoints of the attempts so far, by their process-wide number.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct AttemptedEndpoints(Vec<NonZeroU64>);
+pub(crate) struct AttemptedEndpoints {
+    numbers: Vec<NonZeroU64>,
+    /// Whether the attempt is made only if another endpoint takes it at once, because one of these is still at work on the call.
+    others_only: bool,
+}
 
 impl AttemptedEndpoints {
     /// The list of the current call, if it is a further attempt.
@@ -23,18 +27,24 @@ impl AttemptedEndpoints {
 
     #[inline]
     pub(crate) fn contains(&self, endpoint: NonZeroU64) -> bool {
-        self.0.contains(&endpoint)
+        self.numbers.contains(&endpoint)
+    }
+
+    /// See [`NotedEndpoints::others_only`].
+    #[inline]
+    pub(crate) fn is_others_only(&self) -> bool {
+        self.others_only
     }
 
     /// Attaches the list to the attempt that is made or polled, until the guard is dropped.
     #[inline]
-    fn enter(list: &Arc<Self>) -> Attached {
+    pub(crate) fn enter(list: &Arc<Self>) -> Attached {
         attachment::attach(AttachmentSlot::AttemptedEndpoints, Some(list))
     }
 
     fn add(&mut self, endpoint: NonZeroU64) {
-        if !self.0.contains(&endpoint) {
-            self.0.push(endpoint);
+        if !self.numbers.contains(&endpoint) {
+            self.numbers.push(endpoint);
         }
     }
 }
@@ -71,6 +81,13 @@ impl NotedEndpoints {
         let attempted = self.attempted.get_or_insert_with(|| AttemptedEndpoints::current().unwrap_or_default());
         Arc::make_mut(attempted).add(endpoint);
     }
+
+    /// The list for an attempt beside others that are in flight: it is made only if an endpoint that is not on the list takes it at once.
+    /// `None` if no balancer has noted an endpoint.
+    pub(crate) fn others_only(&self) -> Option<Arc<AttemptedEndpoints>> {
+        let attempted = self.attempted.as_deref()?;
+        Some(Arc::new(AttemptedEndpoints { others_only: true, ..attempted.clone() }))
+    }
 }
 
 #[cfg(all(test, not(seawall_loom)))]
@@ -79,7 +96,7 @@ mod tests {
 
     /// Whether the list of the current call has these endpoints.
     fn has(endpoints: &[u64]) -> bool {
-        let numbers = |list: Arc<AttemptedEndpoints>| list.0.iter().map(|number| number.get()).collect::<Vec<_>>();
+        let numbers = |list: Arc<AttemptedEndpoints>| list.numbers.iter().map(|number| number.get()).collect::<Vec<_>>();
         AttemptedEndpoints::current().map(numbers).unwrap_or_default() == endpoints
     }
 
@@ -118,6 +135,6 @@ mod tests {
             attempt(&mut inner, &[3], &[1, 2]);
         });
         assert_eq!(noted.map(NonZeroU64::get), Some(3));
-        assert!(outer.attempted.is_some_and(|list| list.0.len() == 1), "the list of the outer layer is its own");
+        assert!(outer.attempted.is_some_and(|list| list.numbers.len() == 1), "the list of the outer layer is its own");
     }
 }

@@ -1,0 +1,155 @@
+use std::fmt;
+use std::sync::Arc as Shared;
+use std::task::{Context, Poll};
+
+use ::http::Request;
+use http_body::Body;
+use tower::BoxError;
+
+use super::body::{Left, ReplayBody};
+use super::by_method::ByMethod;
+use super::source::{Begun, ReplaySource};
+use crate::ground::sync::Arc;
+use crate::ground::verdict::Verdict;
+use crate::layers::call::upload_waits::UploadWaits;
+use crate::layers::retry::{Kept, Replay};
+
+/// The replay of a hedge inside a retry: both layers read one record of the request body.
+///
+/// `R` is the replay of the retry. It decides which requests may be sent twice, and keeps the head. It is asked with an empty body in the
+/// place of the request's own. The body of a retry's attempt is a [`ReplayBody`], and a hedge sends another one with the same record. So
+/// nothing is recorded twice, and the type of the body stays as it is.
+///
+/// **Cost:** that of `R` for a request without a body, and two allocations for the body of a hedge.
+///
+/// ```
+/// use seawall::hedge::{HedgeConfig, HedgeLayer};
+/// use seawall::http::{ByMethod, HedgeReplay};
+/// use seawall::retry::{RetryConfig, RetryLayer};
+///
+/// let retry = RetryLayer::http(RetryConfig::default())?;
+/// let hedge = HedgeLayer::http(HedgeConfig::default())?
+///     .with_replay(HedgeReplay::new(ByMethod::default()))
+///     .with_budget(retry.budget().clone());
+/// # let _ = hedge;
+/// # Ok::<(), seawall::error::InvalidConfig>(())
+/// ```
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct HedgeReplay<R = ByMethod> {
+    rules: R,
+}
+
+impl<R> HedgeReplay<R> {
+    /// Sends again what `rules` would send again: the replay of the retry around the hedge.
+    pub const fn new(rules: R) -> Self {
+        Self { rules }
+    }
+}
+
+impl<B, R, X> Replay<Request<ReplayBody<B>>> for HedgeReplay<R>
+where
+    B: Body,
+    B::Error: Into<BoxError>,
+    R: Replay<Request<ReplayBody<B>>, Attempt = Request<X>>,
+{
+    type Attempt = Request<ReplayBody<B>>;
+    type Kept = KeptAttempt<R::Kept, B>;
+
+    fn first(&self, request: Request<ReplayBody<B>>) -> (Self::Attempt, Self::Kept) {
+        let (head, body) = request.into_parts();
+        let (attempt, rules) = self.rules.first(Request::from_parts(head, ReplayBody::default()));
+        let ReplayBody { source, sending, left, .. } = &body;
+        if let Some(source) = source {
+            source.keep();
+        }
+        let kept = KeptAttempt { rules, source: source.clone(), sending: sending.clone(), left: *left };
+        (attempt.map(|_| body), kept)
+    }
+}
+
+/// The request of an attempt, kept for hedges. See [`HedgeReplay`].
+///
+/// Public only so that [`Replay::Kept`](crate::retry::Replay::Kept) can name it.
+pub struct KeptAttempt<K, B> {
+    rules: K,
+    /// `None` if there is no body.
+    source: Option<Arc<ReplaySource<B>>>,
+    /// The recorded waits of the newest attempt's body.
+    sending: Option<Shared<UploadWaits>>,
+    left: Left,
+}
+
+impl<K, B, X> Kept for KeptAttempt<K, B>
+where
+    K: Kept<Attempt = Request<X>>,
+{
+    type Attempt = Request<ReplayBody<B>>;
+
+    fn repeatable(&self, verdict: Verdict) -> bool {
+        self.rules.repeatable(verdict) && self.source.as_ref().is_none_or(|source| source.is_repeatable())
+    }
+
+    fn give_up(&mut self) {
+        self.rules.give_up();
+        if let Some(source) = &self.source {
+            source.supersede();
+        }
+    }
+
+    fn sending(&self) -> Option<Shared<UploadWaits>> {
+        self.sending.clone()
+    }
+
+    fn next_beside(&mut self) -> Option<Self::Attempt> {
+        let attempt = self.rules.next_beside()?;
+        self.with_body(attempt, ReplaySource::begin_beside)
+    }
+
+    fn poll_beside(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        self.source.as_ref().map_or(Poll::Ready(()), |source| source.poll_sent(cx))
+    }
+
+    fn next(&mut self) -> Option<Self::Attempt> {
+        let attempt = self.rules.next()?;
+        self.with_body(attempt, ReplaySource::begin)
+    }
+}
+
+impl<K, B> KeptAttempt<K, B> {
+    /// The request with this head, which begins to read the body in this way.
+    fn with_body<X>(
+        &mut self,
+        attempt: Request<X>,
+        begin: impl FnOnce(&ReplaySource<B>) -> Option<Begun>,
+    ) -> Option<Request<ReplayBody<B>>> {
+        let body = match &self.source {
+            Some(source) => {
+                let begun = begin(source)?;
+                self.sending = Some(UploadWaits::new());
+                ReplayBody::further(source, begun, self.sending.clone(), self.left)
+            }
+            None => ReplayBody::empty(self.left),
+        };
+        Some(attempt.map(|_| body))
+    }
+}
+
+/// No hedge follows.
+impl<K, B> Drop for KeptAttempt<K, B> {
+    fn drop(&mut self) {
+        if let Some(source) = &self.source {
+            source.stop_keeping();
+        }
+    }
+}
+
+impl<K: fmt::Debug, B> fmt::Debug for KeptAttempt<K, B> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { rules, source, sending: _, left } = self;
+        f.debug_struct("KeptAttempt")
+            .field("rules", rules)
+            .field("source", source)
+            .field("left", left)
+            .finish_non_exhaustive()
+    }
+}
