@@ -13,6 +13,8 @@ mod construction;
 mod discovery;
 mod hedges;
 #[cfg(feature = "http")]
+mod hedged_stack;
+#[cfg(feature = "http")]
 mod in_stacks;
 #[cfg(feature = "http")]
 mod over_http;

@@ -322,8 +322,16 @@ fn balanced_client() -> impl Strategy<Value = BalancedClientConfig> {
     (deadline(), retry(), hedge(), balance(), propagation(), any::<u32>()).prop_map(
         |(deadline, retry, hedge, balance, propagation, max_unready)| BalancedClientConfig {
             deadline,
+            // In this stack both pay from the budget of the retries, which follow the failures.
+            hedge: HedgeConfig {
+                budget: retry.budget.clone(),
+                delay: match hedge.delay {
+                    HedgeDelay::OnFailure => HedgeDelay::default(),
+                    delay => delay,
+                },
+                ..hedge
+            },
             retry,
-            hedge,
             balance,
             propagation,
             max_unready,

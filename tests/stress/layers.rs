@@ -5,6 +5,7 @@ use std::time::Duration;
 use seawall::balance::BalanceConfig;
 use seawall::bulkhead::BulkheadConfig;
 use seawall::circuit_breaker::CircuitBreakerConfig;
+use seawall::hedge::{HedgeConfig, HedgeDelay};
 use seawall::load_shed::LoadShedConfig;
 use seawall::stack::{BalancedClientConfig, ClientConfig, ClientLayer, ServerConfig, ServerLayer};
 
@@ -62,6 +63,11 @@ pub(crate) fn balanced(round: u64) -> BalancedClientConfig {
     let ClientConfig { deadline, bulkhead, circuit_breaker, .. } = client(round);
     BalancedClientConfig {
         deadline,
+        // In every other round nearly every call that may be executed twice is hedged.
+        hedge: HedgeConfig {
+            delay: if round % 2 == 1 { HedgeDelay::Fixed(Duration::from_millis(1)) } else { HedgeDelay::default() },
+            ..HedgeConfig::default()
+        },
         balance: BalanceConfig {
             max_concurrent: bulkhead.max_concurrent.div_ceil(3),
             circuit_breaker,

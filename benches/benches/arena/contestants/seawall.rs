@@ -2,15 +2,11 @@
 
 use std::time::Duration;
 
-use ::seawall::balance::{BalanceLayer, Endpoint};
+use ::seawall::balance::Endpoint;
 use ::seawall::context::{self, Priority};
-use ::seawall::deadline::DeadlineLayer;
-use ::seawall::hedge::HedgeLayer;
-use ::seawall::http::propagation::InjectLayer;
-use ::seawall::retry::RetryLayer;
 use ::seawall::stack::{self, BalancedClientConfig, ClientConfig};
 use ::tower::util::BoxCloneService;
-use ::tower::{Layer, ServiceBuilder, ServiceExt, service_fn};
+use ::tower::{ServiceExt, service_fn};
 use bytes::Bytes;
 use http::Request;
 use http_body_util::Full;
@@ -38,21 +34,11 @@ impl Contestant for Seawall {
 
     fn balanced(&self, brief: &Brief, instances: Vec<Instance>) -> Client {
         let Settings { client, balance, hedge, .. } = (self.settings)(brief);
-        let ClientConfig { deadline, retry, propagation, .. } = client;
-        let Some(hedge) = hedge else {
-            let config = BalancedClientConfig { deadline, retry, balance, ..Default::default() };
-            let layers = stack::balanced_client(&config).expect("a valid config");
-            let layers = layers.with_endpoints(endpoints(&instances)).expect("endpoints with different keys");
-            return with_priorities(boxed(layers.service(move |endpoint| wire(&instances, endpoint))));
-        };
-        let retry = RetryLayer::http(retry).expect("a valid config");
-        let hedge = HedgeLayer::http(hedge).expect("a valid config").with_budget(retry.budget().clone());
-        let inject = InjectLayer::http(propagation).expect("a valid config");
-        let balance = BalanceLayer::http(balance).expect("a valid config");
-        let balance = balance.with_endpoints(endpoints(&instances)).expect("endpoints with different keys");
-        let balance = balance.service(move |endpoint| inject.layer(wire(&instances, endpoint)));
-        let deadline = DeadlineLayer::http(deadline).expect("a valid config");
-        with_priorities(boxed(ServiceBuilder::new().layer(deadline).layer(retry).layer(hedge).service(balance)))
+        let ClientConfig { deadline, retry, .. } = client;
+        let config = BalancedClientConfig { deadline, retry, hedge, balance, ..Default::default() };
+        let layers = stack::balanced_client(&config).expect("a valid config");
+        let layers = layers.with_endpoints(endpoints(&instances)).expect("endpoints with different keys");
+        with_priorities(boxed(layers.service(move |endpoint| wire(&instances, endpoint))))
     }
 
     fn server(&self, brief: &Brief, handler: Handler) -> ServerStack {

@@ -17,8 +17,8 @@ pub(super) struct Settings {
     pub(super) server: ServerConfig,
     /// Of several endpoints, in the place of the client's bulkhead and breaker.
     pub(super) balance: BalanceConfig,
-    /// Of several endpoints. The assembled stack has no hedge.
-    pub(super) hedge: Option<HedgeConfig>,
+    /// Of several endpoints.
+    pub(super) hedge: HedgeConfig,
 }
 
 /// One line for each side. The client states the deadline and the attempts that the scenario wants, and nothing else.
@@ -29,17 +29,22 @@ pub(super) const DEFAULTS: Seawall = Seawall { name: "seawall_default", settings
 /// - with one endpoint, the clients together have twice as many calls in flight as a server takes, and none waits longer than a full
 ///   queue takes;
 /// - of several endpoints, each gets as many calls as it has slots, from several clients their shares and twice the square roots of these,
-///   as calls come at random; and attempts that are slower than 95 % of the others are hedged;
+///   as calls come at random;
 /// - each host has breakers and permits of its own;
 /// - retries are a tenth of the calls of the last 600 usual times, without a reserve, and none waits longer than a full queue takes.
 pub(super) const TUNED: Seawall = Seawall { name: "seawall_tuned", settings: tuned };
 
 fn defaults(brief: &Brief) -> Settings {
-    Settings { client: wanted(brief), server: ServerConfig::default(), balance: BalanceConfig::default(), hedge: None }
+    Settings {
+        client: wanted(brief),
+        server: ServerConfig::default(),
+        balance: BalanceConfig::default(),
+        hedge: HedgeConfig::default(),
+    }
 }
 
 fn tuned(brief: &Brief) -> Settings {
-    let Settings { mut client, mut server, mut balance, .. } = defaults(brief);
+    let Settings { mut client, mut server, mut balance, hedge } = defaults(brief);
     let full_queue = Duration::from_millis(5 * brief.usual_time);
     client.retry.budget.ratio = 0.1;
     client.retry.budget.reserve_per_second = 0.0;
@@ -57,7 +62,7 @@ fn tuned(brief: &Brief) -> Settings {
     balance.max_wait = full_queue;
     server.deadline.timeout = Duration::from_millis(brief.deadline);
     server.load_shed.max_in_flight = brief.slots;
-    Settings { client, server, balance, hedge: Some(HedgeConfig::default()) }
+    Settings { client, server, balance, hedge }
 }
 
 /// The defaults with one change each.
@@ -88,7 +93,7 @@ pub(super) fn variants() -> Vec<Box<dyn Contestant>> {
             })
         }),
         ("default_keyed", |brief| changed(brief, |settings| settings.client.per_authority = true)),
-        ("default_hedged", |brief| changed(brief, |settings| settings.hedge = Some(HedgeConfig::default()))),
+        ("default_no_hedge", |brief| changed(brief, |settings| settings.hedge.enabled = false)),
         ("default_slow_backoff", |brief| {
             changed(brief, |settings| {
                 settings.client.retry.backoff.base = Duration::from_millis(brief.usual_time);
