@@ -243,37 +243,69 @@ fn joining_layer_allocates_once() {
 /// A body allocates what is kept for it: a slot for the response body, and the request body, so that a retry can
 /// replay it.
 #[cfg(feature = "http")]
-#[test]
-fn http_call_with_bodies_allocates_at_most_nine_times() {
+mod over_http {
     use bytes::Bytes;
     use http::{Request, Response};
     use http_body::Body;
     use http_body_util::Full;
+    use seawall::http::ReplayBody;
+    use seawall::stack::{self, BalancedClientConfig, ClientConfig};
 
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
-    let _entered = runtime.enter();
-    let mut service = seawall::stack::client(&seawall::stack::ClientConfig::default()).unwrap().layer(service_fn(
-        |_: Request<seawall::http::ReplayBody<Full<Bytes>>>| {
-            ready(Ok::<_, BoxError>(Response::new(Full::new(Bytes::from_static(b"an answer")))))
-        },
-    ));
-    let mut make_a_call = || {
-        let cx = &mut Context::from_waker(Waker::noop());
-        assert!(service.poll_ready(cx).is_ready());
-        let request = Request::new(Full::new(Bytes::from_static(b"a question")));
-        let Poll::Ready(Ok(response)) = pin!(service.call(request)).poll(cx) else { panic!("the call is pending") };
-        let mut body = pin!(response.into_body());
-        while let Poll::Ready(Some(frame)) = body.as_mut().poll_frame(cx) {
-            assert!(frame.is_ok());
-        }
-        assert!(body.is_end_stream());
-    };
-    for _ in 0..10 {
-        make_a_call();
+    use super::*;
+
+    type Answer = std::future::Ready<Result<Response<Full<Bytes>>, BoxError>>;
+
+    fn answer(_: Request<ReplayBody<Full<Bytes>>>) -> Answer {
+        ready(Ok(Response::new(Full::new(Bytes::from_static(b"an answer")))))
     }
-    let calls = 1000;
-    let allocations = allocation_counter::measure(|| (0..calls).for_each(|_| make_a_call())).count_total;
-    assert!(allocations <= 9 * calls, "{allocations} allocations for {calls} calls");
+
+    /// The allocations of a thousand calls with bodies.
+    fn of_a_thousand_calls<S, B>(mut service: S) -> u64
+    where
+        S: Service<Request<Full<Bytes>>, Response = Response<B>>,
+        B: Body,
+    {
+        let mut make_a_call = || {
+            let cx = &mut Context::from_waker(Waker::noop());
+            assert!(service.poll_ready(cx).is_ready());
+            let request = Request::new(Full::new(Bytes::from_static(b"a question")));
+            let Poll::Ready(Ok(response)) = pin!(service.call(request)).poll(cx) else { panic!("the call is pending") };
+            let mut body = pin!(response.into_body());
+            while let Poll::Ready(Some(frame)) = body.as_mut().poll_frame(cx) {
+                assert!(frame.is_ok());
+            }
+            assert!(body.is_end_stream());
+        };
+        for _ in 0..10 {
+            make_a_call();
+        }
+        allocation_counter::measure(|| (0..1000).for_each(|_| make_a_call())).count_total
+    }
+
+    #[test]
+    fn http_call_with_bodies_allocates_at_most_nine_times() {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
+        let _entered = runtime.enter();
+        let layers = stack::client(&ClientConfig::default()).unwrap();
+        let allocations = of_a_thousand_calls(layers.layer(service_fn(answer)));
+        assert!(allocations <= 9_000, "{allocations} allocations for 1,000 calls");
+    }
+
+    /// The hedge reads the retry's record of the body. A call that is not slow costs it nothing.
+    #[test]
+    fn hedges_of_a_balanced_client_allocate_nothing_while_no_call_is_slow() {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
+        let _entered = runtime.enter();
+        let allocations = [false, true].map(|enabled| {
+            let mut config = BalancedClientConfig::default();
+            config.hedge.enabled = enabled;
+            let layers = stack::balanced_client(&config).unwrap();
+            let layers = layers.with_endpoints(["0", "1", "2"].map(Endpoint::new)).unwrap();
+            of_a_thousand_calls(layers.service(|_| service_fn(answer)))
+        });
+        assert_eq!(allocations[0], allocations[1]);
+        assert!(allocations[1] <= 9_000, "{allocations:?} allocations for 1,000 calls");
+    }
 }
 
 fn deadline() -> DeadlineLayer {

@@ -15,7 +15,9 @@ use seawall::quarantine::{QuarantineConfig, QuarantineLayer};
 use seawall::quorum::{QuorumConfig, QuorumLayer};
 use seawall::rate_limit::{RateLimitConfig, RateLimitLayer};
 use seawall::retry::{RetryConfig, RetryLayer};
-use seawall::stack::{self, ClientConfig, ClientLayer, ServerConfig, ServerLayer};
+use seawall::stack::{
+    self, BalancedClientConfig, BalancedClientLayer, ClientConfig, ClientLayer, ServerConfig, ServerLayer,
+};
 use tower::retry::budget::{Budget, TpsBudget};
 use tower::retry::{Policy, RetryLayer as TowerRetryLayer};
 use tower::{BoxError, Service, ServiceBuilder};
@@ -135,6 +137,14 @@ where
 pub fn http_client() -> ClientLayer {
     let config = ClientConfig { deadline: TIMEOUT.into(), ..ClientConfig::default() };
     stack::client(&config).expect("valid defaults")
+}
+
+/// The stack around the HTTP clients of ten endpoints, with or without hedges.
+pub fn http_balanced(hedged: bool) -> BalancedClientLayer {
+    let mut config = BalancedClientConfig { deadline: TIMEOUT.into(), ..BalancedClientConfig::default() };
+    config.hedge.enabled = hedged;
+    let layers = stack::balanced_client(&config).expect("valid defaults");
+    layers.with_endpoints((0..10).map(|n| Endpoint::new(n.to_string()))).expect("a valid set")
 }
 
 /// The stack in front of an HTTP service.

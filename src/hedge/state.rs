@@ -33,8 +33,7 @@ impl<K: Keying> HedgeState<K> {
         K: KeyBy<Req>,
     {
         let readiness_limit = || self.common().readiness_limit.sibling();
-        self.policies
-            .get(request, |budget| self.common().sibling(budget, readiness_limit(), now))
+        self.policies.get(request, |budget| self.common().sibling(budget, readiness_limit(), now))
     }
 
     pub(super) fn common(&self) -> &HedgePolicy {

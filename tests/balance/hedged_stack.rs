@@ -170,7 +170,11 @@ async fn slow_read_is_hedged_at_another_endpoint() {
         assert_eq!((&first.attempt, &second.attempt), (&(1, "1".to_owned()), &(2, "2".to_owned())));
         let report = report.expect("the retry reports");
         assert_eq!((report.attempts, report.endpoints.len()), (1, 2), "{report:?}");
-        assert_eq!((layers.balance().in_flight(), fleet.running.load(Ordering::SeqCst)), (0, 0), "the loser is dropped");
+        assert_eq!(
+            (layers.balance().in_flight(), fleet.running.load(Ordering::SeqCst)),
+            (0, 0),
+            "the loser is dropped"
+        );
         assert_eq!(layers.budget().balance(), 9, "the budget of the retries has paid");
     }
 }
@@ -386,7 +390,8 @@ async fn hedge_ends_with_the_attempt_of_the_retry() {
 async fn retries_and_hedges_share_one_budget() {
     let fleet = Fleet::new(|_, _| (50 * MS, StatusCode::OK));
     let mut config = config();
-    config.retry.budget = BudgetConfig { ratio: 0.0, reserve_per_second: 0.001, reserve_burst: 2, ..BudgetConfig::default() };
+    config.retry.budget =
+        BudgetConfig { ratio: 0.0, reserve_per_second: 0.001, reserve_burst: 2, ..BudgetConfig::default() };
     let layers = layers(&config, 3);
     for (begun, left) in [(2, 1), (4, 0), (5, 0)] {
         call(&layers, &fleet, request(Method::GET)).await;

@@ -11,9 +11,9 @@ mod choice;
 mod clients;
 mod construction;
 mod discovery;
-mod hedges;
 #[cfg(feature = "http")]
 mod hedged_stack;
+mod hedges;
 #[cfg(feature = "http")]
 mod in_stacks;
 #[cfg(feature = "http")]

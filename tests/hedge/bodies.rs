@@ -87,6 +87,20 @@ async fn upload_in_progress_is_not_hedged() {
     assert_eq!(*received.lock().unwrap(), [(1, all.clone()), (2, all)]);
 }
 
+/// The same with gRPC's rules.
+#[cfg(feature = "grpc")]
+#[tokio::test(start_paused = true)]
+async fn upload_in_progress_of_a_grpc_call_is_waited_for() {
+    let received = Received::default();
+    let layer = HedgeLayer::http(fixed()).unwrap().with_replay(seawall::grpc::ByCall::default());
+    let service = layer.layer(reader(&received, Duration::ZERO, &[100, 5]));
+    let mut request = put(slow(10, millis(10)));
+    request.extensions_mut().insert(seawall::http::Idempotent(true));
+    assert_eq!(service.oneshot(request).await.unwrap().headers()["attempt"], "2");
+    let all = Ok(Bytes::from("xxxxxxxxxx"));
+    assert_eq!(*received.lock().unwrap(), [(1, all.clone()), (2, all)]);
+}
+
 /// A service that reads the request in another task, as a connection does, and answers attempts after these times.
 fn connection<B>(
     received: &Received,

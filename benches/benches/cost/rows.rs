@@ -167,4 +167,6 @@ fn add_rows(rows: &mut Rows<'_>, echo: Echo) {
     let answers = Answers { yields: echo.yields };
     rows.add_calls("http.bare", OverHttp(answers));
     rows.add_calls("http.client", OverHttp(layers::http_client().service(answers)));
+    rows.add_calls("http.balanced_unhedged", OverHttp(layers::http_balanced(false).service(move |_| answers)));
+    rows.add_calls("http.balanced", OverHttp(layers::http_balanced(true).service(move |_| answers)));
 }

@@ -94,6 +94,8 @@ fn timeless_breaker() -> CircuitBreakerLayer {
 fn add_http(rows: &mut Rows<'_>, answers: Answers) {
     rows.add("http_bare", move || OverHttp(answers));
     rows.add("http_client", move || OverHttp(layers::http_client().service(answers)));
+    rows.add("http_balanced_unhedged", move || OverHttp(layers::http_balanced(false).service(move |_| answers)));
+    rows.add("http_balanced", move || OverHttp(layers::http_balanced(true).service(move |_| answers)));
     rows.add("http_server", move || OverHttp(layers::http_server().service(answers)));
 }
 

@@ -71,17 +71,17 @@ pub(crate) struct Hedging {
     /// When the dependency wants the next attempt at the earliest.
     not_before: Option<Instant>,
     stopped: Option<NoAttempt>,
-    /// Whether an attempt that failed is left to a retry around the hedge: further attempts start only because others are slow.
-    leaves_failures: bool,
+    /// Whether a retry around the hedge follows failures: further attempts start only because others are slow.
+    inside_retries: bool,
     /// Whether an attempt was lost, here or further out. Its request may have crashed the dependency, so it is sent to one more at most.
     lost: bool,
 }
 
 impl Hedging {
-    pub(crate) fn new(max_attempts: u32, leaves_failures: bool) -> Self {
+    pub(crate) fn new(max_attempts: u32, inside_retries: bool) -> Self {
         Self {
             max_attempts,
-            leaves_failures,
+            inside_retries,
             started: 0,
             in_flight: 0,
             due: None,
@@ -204,7 +204,7 @@ impl Hedging {
         }
         let started = match self.stopped() {
             Some(why) => Err(why),
-            None if self.leaves_failures => Err(NoAttempt::Verdict),
+            None if self.inside_retries => Err(NoAttempt::Verdict),
             None => self.follow(verdict, limits, pause, repeatable),
         };
         match started {

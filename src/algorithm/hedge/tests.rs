@@ -57,6 +57,29 @@ fn answer_decides_and_failure_starts_the_next() {
     }
 }
 
+/// Inside a retry, which follows failures: an attempt starts only because others are slow.
+#[test]
+fn failure_inside_a_retry_starts_nothing() {
+    let answers = [Verdict::Success, Verdict::CallerFault, Verdict::Failed];
+    let overloaded = Verdict::Overloaded { retry_after: None };
+    let failures =
+        [Verdict::Transient, Verdict::Unprocessed, Verdict::TimedOut, Verdict::Unsent, overloaded, Verdict::Lost];
+    for verdict in answers.into_iter().chain(failures) {
+        let inside = |in_flight| {
+            let mut hedging = Hedging { inside_retries: true, ..with_in_flight(in_flight, 3) };
+            let pause = || Some(Duration::from_millis(20));
+            (hedging.end(verdict, &LIMITS, pause, |_| true), hedging.due())
+        };
+        let is_answer = answers.contains(&verdict);
+        let (alone, beside) = match is_answer {
+            true => (AfterAttempt::Decided, AfterAttempt::Decided),
+            false => (AfterAttempt::Exhausted(NoAttempt::Verdict), AfterAttempt::Wait),
+        };
+        assert_eq!((inside(1).0, inside(2).0), (alone, beside), "{verdict:?}");
+        assert!(is_answer || inside(2).1.is_none(), "{verdict:?}");
+    }
+}
+
 /// gRPC A6: a negative pushback stops further attempts, and those in flight go on.
 #[test]
 fn refusal_of_further_attempts_keeps_those_in_flight() {

@@ -96,7 +96,8 @@ mod tests {
 
     /// Whether the list of the current call has these endpoints.
     fn has(endpoints: &[u64]) -> bool {
-        let numbers = |list: Arc<AttemptedEndpoints>| list.numbers.iter().map(|number| number.get()).collect::<Vec<_>>();
+        let numbers =
+            |list: Arc<AttemptedEndpoints>| list.numbers.iter().map(|number| number.get()).collect::<Vec<_>>();
         AttemptedEndpoints::current().map(numbers).unwrap_or_default() == endpoints
     }
 

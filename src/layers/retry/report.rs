@@ -81,7 +81,7 @@ impl Stop {
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Report {
-    /// How many attempts were started.
+    /// How many attempts were started, without those of a [hedge](crate::hedge) inside.
     pub attempts: u32,
     /// Why no further attempt was made.
     pub stopped: Stop,
@@ -89,7 +89,7 @@ pub struct Report {
     pub verdicts: Vec<Verdict>,
     /// How long the call took, waits included.
     pub elapsed: Duration,
-    /// The keys of the endpoints that the [balancers](crate::balance) inside have chosen, one for each attempt, in order.
+    /// The keys of the endpoints that the [balancers](crate::balance) inside have chosen, one for each attempt and each hedge, in order.
     /// Empty without a balancer. At most the first 64 of all calls in the future.
     pub endpoints: Vec<Arc<str>>,
 }
