@@ -10,6 +10,7 @@ use crate::ground::scope::Context;
 use crate::ground::sync::{Mutex, lock};
 use crate::ground::time::Instant;
 use crate::layers::core::readiness_limit::ReadinessLimit;
+use crate::layers::retry::budget::Withdrawal;
 use crate::layers::retry::{Budget, HoldsBudget};
 use crate::telemetry::Instruments;
 
@@ -69,6 +70,11 @@ impl HedgePolicy {
         }
         let before = if self.inside_retries { context.attempt().saturating_sub(1) } else { 0 };
         context.with_attempt(before.saturating_add(attempt)).paid_in()
+    }
+
+    /// Pays for an attempt. Inside a retry, the last token is left to it: a call that fails is worse than one that is slow.
+    pub(super) fn withdraw(&self, now: Instant) -> Option<Withdrawal> {
+        if self.inside_retries { self.budget.withdraw_spare(now) } else { self.budget.withdraw(now) }
     }
 
     /// How long an attempt may take before it is hedged; `None` if a slow attempt is not hedged.

@@ -144,7 +144,8 @@ pub struct BalancedClientConfig {
     pub retry: RetryConfig,
     /// When a slow attempt is sent to another endpoint, too. `enabled: false` disables hedges. Default: after the 95th percentile of the
     /// latencies, if the call may be executed twice. Hedges pay from the budget of the retries, so `budget` must have its default or that of
-    /// `retry`. The retry follows failures, so `delay` must not be `OnFailure`. `max_keys` has no effect.
+    /// `retry`. The retry follows failures, so `delay` must not be `OnFailure`, and `max_retry_after` has no effect, nor has
+    /// `max_keys`.
     pub hedge: HedgeConfig,
     /// How calls are spread over the endpoints, and the bulkhead and circuit breaker of each endpoint. Default: 64 calls at once at
     /// each endpoint.

@@ -388,13 +388,18 @@ async fn hedge_ends_with_the_attempt_of_the_retry() {
 
 #[tokio::test(start_paused = true)]
 async fn retries_and_hedges_share_one_budget() {
-    let fleet = Fleet::new(|_, _| (50 * MS, StatusCode::OK));
+    // The sixth attempt fails.
+    let fleet = Fleet::new(|_, n| match n {
+        5 => (MS, StatusCode::SERVICE_UNAVAILABLE),
+        _ => (50 * MS, StatusCode::OK),
+    });
     let mut config = config();
     config.retry.budget =
-        BudgetConfig { ratio: 0.0, reserve_per_second: 0.001, reserve_burst: 2, ..BudgetConfig::default() };
+        BudgetConfig { ratio: 0.0, reserve_per_second: 0.001, reserve_burst: 3, ..BudgetConfig::default() };
     let layers = layers(&config, 3);
-    for (begun, left) in [(2, 1), (4, 0), (5, 0)] {
-        call(&layers, &fleet, request(Method::GET)).await;
+    // The last token is left to the retry.
+    for (begun, left) in [(2, 2), (4, 1), (5, 1), (7, 0)] {
+        assert_eq!(call(&layers, &fleet, request(Method::GET)).await.0, StatusCode::OK);
         assert_eq!((fleet.begun(), layers.budget().balance()), (begun, left));
     }
     // A reload of the retry's budget is one of the hedges'.
@@ -402,7 +407,7 @@ async fn retries_and_hedges_share_one_budget() {
     layers.reload(&config).unwrap();
     sleep(SECOND).await;
     call(&layers, &fleet, request(Method::GET)).await;
-    assert_eq!(fleet.begun(), 7);
+    assert_eq!(fleet.begun(), 9);
 }
 
 #[tokio::test(start_paused = true)]

@@ -194,8 +194,18 @@ impl Budget {
     }
 
     pub(crate) fn withdraw(&self, now: Instant) -> Option<Withdrawal> {
-        let claim = self.shared.with(now, |ledger| ledger.withdraw(now))?;
-        Some(Withdrawal { shared: Arc::clone(&self.shared), claim: Some(claim), sent: false })
+        self.claimed(self.shared.with(now, |ledger| ledger.withdraw(now)))
+    }
+
+    /// A token, if it is not the last one.
+    pub(crate) fn withdraw_spare(&self, now: Instant) -> Option<Withdrawal> {
+        let withdraw = |ledger: &mut Ledger| (ledger.balance(now) > 1).then(|| ledger.withdraw(now))?;
+        self.claimed(self.shared.with(now, withdraw))
+    }
+
+    fn claimed(&self, claim: Option<ClaimedToken>) -> Option<Withdrawal> {
+        let claim = Some(claim?);
+        Some(Withdrawal { shared: Arc::clone(&self.shared), claim, sent: false })
     }
 }
 
