@@ -292,9 +292,9 @@ mod over_http {
         assert!(allocations <= 9_000, "{allocations} allocations for 1,000 calls");
     }
 
-    /// The hedge reads the retry's record of the body. A call that is not slow costs it nothing.
+    /// The hedge reads the retry's record of the request. What it allocates for a call that is not slow is its wrapper of the response body.
     #[test]
-    fn hedges_of_a_balanced_client_allocate_nothing_while_no_call_is_slow() {
+    fn hedge_of_a_balanced_client_allocates_twice_while_no_call_is_slow() {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
         let _entered = runtime.enter();
         let endpoints = || ["0", "1", "2"].map(Endpoint::new);
@@ -308,7 +308,8 @@ mod over_http {
         let layers = stack::balanced_client(&BalancedClientConfig::default()).unwrap();
         let layers = layers.with_endpoints(endpoints()).unwrap();
         let hedged = layers.service(|_| service_fn(answer));
-        assert_eq!(of_a_thousand_calls(unhedged), of_a_thousand_calls(hedged));
+        let (unhedged, hedged) = (of_a_thousand_calls(unhedged), of_a_thousand_calls(hedged));
+        assert!(hedged <= unhedged + 2_000, "{hedged} instead of {unhedged} allocations for 1,000 calls");
     }
 }
 
