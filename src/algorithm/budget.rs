@@ -5,6 +5,10 @@
 //! otherwise retries would earn retries. A small [`Reserve`] lets a client with few calls retry, which would never deposit a whole
 //! token. See `RetryBudget` in Twitter's Finagle.
 //!
+//! Tokens say how many retries the calls can afford. Whether more of them are of any use is decided by [`usefulness`]: while hardly
+//! any retry helps, only a share of the wanted ones is granted. Refused retries cost no token, so the tokens are there once retries
+//! help again.
+//!
 //! The rules may change at run time. When the time to live changes, deposits keep their epoch: they expire after a tenth of the new
 //! time for each tenth they had left, and a new tenth begins. So nothing lives longer than the longer of the two times, and no
 //! change adds a token.
@@ -22,16 +26,15 @@
 
 mod deposits;
 mod reserve;
+mod usefulness;
 
 use std::time::Duration;
 
-use self::deposits::Deposits;
+use self::deposits::{Deposits, TOKEN};
 use self::reserve::Reserve;
+use self::usefulness::Usefulness;
 use crate::algorithm::gcra::Rate;
 use crate::ground::time::Instant;
-
-/// Deposits are counted in ten-thousandths of a token, so that a ratio of 0.6 acts as 0.6.
-const TOKEN: u64 = 10_000;
 
 /// The rules of a budget.
 #[derive(Clone, Copy, Debug)]
@@ -50,7 +53,7 @@ impl Rules {
 }
 
 /// A withdrawn token. It must be [spent](Ledger::spend) or [refunded](Ledger::refund).
-#[derive(Debug)]
+#[derive(Debug, PartialEq, Eq)]
 #[must_use]
 pub(crate) enum ClaimedToken {
     /// Gathered from deposits; the oldest is of this epoch.
@@ -59,18 +62,29 @@ pub(crate) enum ClaimedToken {
     Reserved,
 }
 
+/// Why a wanted retry is not made.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Refused {
+    /// There is no token.
+    Exhausted,
+    /// There is one, but retries have not been helping.
+    NotHelping,
+}
+
 /// See the module.
 #[derive(Debug)]
 pub(crate) struct Ledger {
     per_call: u64,
     deposits: Deposits,
     reserve: Reserve,
+    usefulness: Usefulness,
 }
 
 impl Ledger {
     /// A budget whose reserve is full.
     pub(crate) fn new(rules: &Rules) -> Self {
-        Self { per_call: rules.per_call, deposits: Deposits::new(rules.ttl), reserve: Reserve::new(rules.reserve) }
+        let (deposits, reserve) = (Deposits::new(rules.ttl), Reserve::new(rules.reserve));
+        Self { per_call: rules.per_call, deposits, reserve, usefulness: Usefulness::NEW }
     }
 
     /// Uses these rules from now on. The number of tokens never rises.
@@ -84,18 +98,29 @@ impl Ledger {
     #[inline]
     pub(crate) fn deposit(&mut self, now: Instant) {
         self.deposits.add(self.per_call, now);
+        self.usefulness.deposited(self.per_call);
     }
 
-    /// Withdraws a token, if there is one: from the deposits first, which expire.
-    pub(crate) fn withdraw(&mut self, now: Instant) -> Option<ClaimedToken> {
+    /// Withdraws a token for a wanted retry: from the deposits first, which expire.
+    pub(crate) fn withdraw(&mut self, now: Instant) -> Result<ClaimedToken, Refused> {
+        self.usefulness.want(now);
+        if self.balance(now) == 0 {
+            return Err(Refused::Exhausted);
+        }
+        if !self.usefulness.grant(now) {
+            return Err(Refused::NotHelping);
+        }
         match self.deposits.take(TOKEN, now) {
-            Some(epoch) => Some(ClaimedToken::Deposited { epoch }),
-            None => self.reserve.hold(now).then_some(ClaimedToken::Reserved),
+            Some(epoch) => Ok(ClaimedToken::Deposited { epoch }),
+            None => self.reserve.hold(now).then_some(ClaimedToken::Reserved).ok_or(Refused::Exhausted),
         }
     }
 
-    /// The retry was made.
-    pub(crate) fn spend(&mut self, claim: ClaimedToken, now: Instant) {
+    /// The retry was made. `has_helped` is whether it succeeded, if that is known.
+    pub(crate) fn spend(&mut self, claim: ClaimedToken, has_helped: Option<bool>, now: Instant) {
+        if let Some(has_helped) = has_helped {
+            self.usefulness.ended(has_helped);
+        }
         match claim {
             ClaimedToken::Deposited { .. } => {}
             ClaimedToken::Reserved => self.reserve.spend(now),
@@ -104,6 +129,7 @@ impl Ledger {
 
     /// The retry was not made: the token is returned, unless it has expired.
     pub(crate) fn refund(&mut self, claim: ClaimedToken) {
+        self.usefulness.refund();
         match claim {
             // All of it expires with its oldest part, so that no deposit lives longer.
             ClaimedToken::Deposited { epoch } => self.deposits.put(TOKEN, epoch),
@@ -117,9 +143,14 @@ impl Ledger {
         u32::try_from(deposited).unwrap_or(u32::MAX).saturating_add(self.reserve.free(now))
     }
 
-    /// Whether the state equals that of a new budget: a full reserve and no deposits.
+    /// The share of the wanted retries that is granted, if there are tokens.
+    pub(crate) fn granted_share(&self, now: Instant) -> f64 {
+        self.usefulness.granted_share(now)
+    }
+
+    /// Whether the state equals that of a new budget: a full reserve, no deposits, and the belief that retries help.
     pub(crate) fn is_as_new(&self, now: Instant) -> bool {
-        self.deposits.sum(now) == 0 && self.reserve.is_full(now)
+        self.deposits.sum(now) == 0 && self.reserve.is_full(now) && self.usefulness.is_as_new(now)
     }
 
     pub(crate) fn reserve(&self) -> Reserve {
@@ -127,7 +158,7 @@ impl Ledger {
     }
 
     /// Gives a new budget as many tokens as `other` has, up to its own burst. The deposits and the held tokens of the other budget
-    /// stay there.
+    /// stay there, and so does what it knows of the retries of other callers.
     pub(crate) fn inherit(&mut self, other: Reserve, now: Instant) {
         self.reserve = other.without_held_at(self.reserve.rate(), now);
     }

@@ -115,7 +115,9 @@ impl FlightParts {
         if self.sent && matches!(verdict, Verdict::TimedOut | Verdict::Lost) {
             self.had = Some(self.took(time::now()));
         }
-        self.withdrawal = None;
+        if let Some(withdrawal) = self.withdrawal.take() {
+            withdrawal.ended(verdict);
+        }
     }
 
     /// Records whether the attempt was sent, which is what its token pays for.
@@ -181,7 +183,8 @@ where
         self.project().stage.set(FlightStage::Detaching { detaching: classifier.detach(response) });
     }
 
-    /// Drops it: it is cancelled if it is in flight.
+    /// Drops it: it is cancelled if it is in flight. A hedge that lost the race counts for nothing at the budget: it would have helped
+    /// if the first attempt had been as slow as it seemed.
     pub(super) fn cancel(self: Pin<&mut Self>) {
         let mut this = self.project();
         this.stage.set(FlightStage::Over);

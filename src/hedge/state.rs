@@ -103,6 +103,7 @@ impl<K: Keying> Observed for HedgeState<K> {
             max_attempts: settings.max_attempts,
             delay: self.delay(now),
             budget_left: self.budget().balance(),
+            granted_share: self.budget().granted_share(),
             hedges: failed.chain((slow.1 > 0).then_some(slow)).collect(),
             not_hedged: Tally::occurred(&tally.not_retried, NotRetried::NAMES).collect(),
             won: tally.hedges_won.get(),

@@ -51,6 +51,7 @@ pub(crate) enum Gauge {
     ServiceTime,
     RateLimit,
     BudgetLeft,
+    GrantedShare,
     HedgeBudgetLeft,
     HedgeDelay,
     SettingsRejected,
@@ -65,7 +66,7 @@ pub(crate) enum Gauge {
 }
 
 impl Gauge {
-    const ALL: [Self; 20] = [
+    const ALL: [Self; 21] = [
         Self::BreakerState,
         Self::BreakerOpenKeys,
         Self::BreakerObservesOnly,
@@ -75,6 +76,7 @@ impl Gauge {
         Self::ServiceTime,
         Self::RateLimit,
         Self::BudgetLeft,
+        Self::GrantedShare,
         Self::HedgeBudgetLeft,
         Self::HedgeDelay,
         Self::SettingsRejected,
@@ -99,6 +101,7 @@ impl Gauge {
             Self::ServiceTime => "seawall_service_time_seconds",
             Self::RateLimit => "seawall_rate_limit_per_second",
             Self::BudgetLeft => "seawall_retry_budget_left",
+            Self::GrantedShare => "seawall_retry_granted_share",
             Self::HedgeBudgetLeft => "seawall_hedge_budget_left",
             Self::HedgeDelay => "seawall_hedge_delay_seconds",
             Self::SettingsRejected => "seawall_settings_rejected",
@@ -134,6 +137,9 @@ impl Gauge {
             Self::ServiceTime => "How long a permit is held, inner waits included",
             Self::RateLimit => "Calls a second that the rate limit admits",
             Self::BudgetLeft => "Retries that could be made now",
+            Self::GrantedShare => {
+                "Share of the wanted retries that the budget grants; below 1 if retries have not helped"
+            }
             Self::HedgeBudgetLeft => "Hedges that could be made now",
             Self::HedgeDelay => "How long an attempt may take before it is hedged; 0 if none is",
             Self::Suspects => "Fingerprints of which one call at a time is sent",

@@ -20,13 +20,14 @@ pub(crate) enum NotRetried {
     RetryAfter,
     Deadline,
     Budget,
+    NotHelping,
     /// Of a hedge: a layer further in has refused it.
     Refused,
 }
 
 impl NotRetried {
-    pub(crate) const NAMES: [&'static str; 6] =
-        ["not_repeatable", "attempts", "retry_after", "deadline", "budget", "refused"];
+    pub(crate) const NAMES: [&'static str; 7] =
+        ["not_repeatable", "attempts", "retry_after", "deadline", "budget", "not_helping", "refused"];
 
     pub(crate) const fn as_str(self) -> &'static str {
         Self::NAMES[self as usize]

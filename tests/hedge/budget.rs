@@ -99,3 +99,28 @@ async fn hedges_stay_within_the_ratio() {
     let hedges = log.attempts().len() - 1000;
     assert!((95..=100).contains(&hedges), "{hedges}");
 }
+
+/// A hedge that wins has helped, and one that fails has not. One that loses the race says nothing: the first attempt was not as slow as
+/// it seemed.
+#[tokio::test(start_paused = true)]
+async fn hedges_that_fail_become_rare() {
+    let share = async |first: u64, hedge: Result<u64, &'static str>| {
+        let budget = Budget::new(BudgetConfig { ratio: 1.0, ..BudgetConfig::default() }).unwrap();
+        let service =
+            layer(fixed()).with_budget(budget.clone()).layer(callee(&Log::default(), move |attempt| async move {
+                match hedge {
+                    _ if attempt == 1 => tokio::time::sleep(millis(first)).await,
+                    Ok(takes) => tokio::time::sleep(millis(takes)).await,
+                    Err(failure) => return Err(failure.into()),
+                }
+                Ok(attempt)
+            }));
+        for _ in 0..3000 {
+            service.clone().oneshot(()).await.unwrap();
+        }
+        budget.granted_share()
+    };
+    assert!((share(50, Ok(1)).await - 1.0).abs() < 1e-9);
+    assert!((share(50, Ok(1000)).await - 1.0).abs() < 1e-9);
+    assert!((share(50, Err("down")).await - 0.05).abs() < 1e-9);
+}

@@ -4,7 +4,9 @@ use std::future::pending;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
+use seawall::deadline::{DeadlineConfig, DeadlineLayer};
 use seawall::retry::{Budget, BudgetConfig, Stop, report};
+use seawall::verdict::{self, Verdict};
 use tokio::time::{Sleep, sleep, timeout};
 use tower::{Layer, ServiceExt};
 
@@ -30,6 +32,12 @@ async fn exhausted_budget_returns_the_failure_at_once() {
     assert_eq!(told.map(|told| (told.stopped, told.elapsed)), Some((Stop::Budget, Duration::ZERO)));
 }
 
+/// A budget without a reserve, of which a tenth of the calls may be retried.
+fn tenth() -> RetryConfig {
+    let budget = BudgetConfig { ratio: 0.1, reserve_per_second: 0.0, ..BudgetConfig::default() };
+    RetryConfig { backoff: Backoff::constant(millis(1)), budget, ..RetryConfig::default() }
+}
+
 /// Other libraries deposit a whole token per success: 45 % of errors become 82 % more load.
 #[tokio::test(start_paused = true)]
 async fn retries_stay_within_the_ratio() {
@@ -37,13 +45,13 @@ async fn retries_stay_within_the_ratio() {
         let log = Log::default();
         let attempts = log.clone();
         let service = layer(RetryConfig {
-            backoff: Backoff::constant(millis(1)),
             budget: BudgetConfig { ratio: 0.2, reserve_per_second: 0.0, ..BudgetConfig::default() },
-            ..RetryConfig::default()
+            ..tenth()
         })
         .layer(service_fn(move |n: u32| {
             attempts.note();
-            async move { if n % 20 < failing_in_twenty { Err(BoxError::from("down")) } else { Ok(()) } }
+            let fails = n % 20 < failing_in_twenty && context::attempt() == 1;
+            async move { if fails { Err(BoxError::from("down")) } else { Ok(()) } }
         }));
         for n in 0..2000 {
             let _ = service.clone().oneshot(n).await;
@@ -53,6 +61,90 @@ async fn retries_stay_within_the_ratio() {
         if failing_in_twenty > 1 {
             assert!(retries >= 390, "{retries} retries are fewer than the budget allows");
         }
+    }
+}
+
+/// One shard of ten is down. The budget could pay for a retry of each of its calls, and none would help.
+#[tokio::test(start_paused = true)]
+async fn retries_that_never_help_become_rare() {
+    let log = Log::default();
+    let attempts = log.clone();
+    let layer = layer(tenth());
+    let service = layer.layer(service_fn(move |n: u32| {
+        attempts.note();
+        async move { if n % 10 == 0 && n < 20_000 { Err(BoxError::from("down")) } else { Ok(()) } }
+    }));
+    let mut stops = Vec::new();
+    for n in 0..20_000 {
+        let (_, report) = report(service.clone().oneshot(n)).await;
+        stops.extend(report.map(|report| report.stopped).filter(|stop| *stop != Stop::Succeeded));
+    }
+    let retries = log.attempts().len() - 20_000;
+    assert!((250..=350).contains(&retries), "{retries} retries of 2000 failed calls");
+    assert!(stops[1000..].iter().all(|stop| *stop == Stop::NotHelping));
+    let share = layer.budget().granted_share();
+    assert!((share - 0.05).abs() < 1e-9, "{share}");
+    assert!(layer.budget().balance() > 10, "what was not granted was not spent");
+}
+
+/// The outage is over, and now every second attempt fails.
+#[tokio::test(start_paused = true)]
+async fn retries_that_help_again_are_all_granted_again() {
+    let log = Log::default();
+    let attempts = log.clone();
+    let service = layer(tenth()).layer(service_fn(move |n: u32| {
+        attempts.note();
+        let fails = n % 10 == 0 && (n < 20_000 || context::attempt() == 1);
+        async move { if fails { Err(BoxError::from("down")) } else { Ok(()) } }
+    }));
+    let mut failures = Vec::new();
+    for n in 0..21_000 {
+        let answer = service.clone().oneshot(n).await;
+        if n >= 20_000 && answer.is_err() {
+            failures.push(n);
+        }
+    }
+    assert!(failures.len() <= 21, "{failures:?}");
+    assert!(failures.iter().all(|n| *n <= 20_210), "{failures:?}");
+}
+
+/// Its caller gave up: that says nothing. A retry that ran into the deadline has not helped.
+#[tokio::test(start_paused = true)]
+async fn retries_that_were_given_up_say_nothing() {
+    for (is_cut, share) in [(false, 1.0), (true, 0.05)] {
+        let budget = Budget::new(BudgetConfig { ratio: 1.0, ..BudgetConfig::default() }).unwrap();
+        let retry = layer(RetryConfig { max_attempts: 2, ..tenth() }).with_budget(budget.clone());
+        let service = DeadlineLayer::new(DeadlineConfig::from(millis(100))).unwrap().layer(retry.layer(service_fn(
+            |(): ()| async {
+                if context::attempt() == 1 { Err(BoxError::from("down")) } else { pending::<Result<(), _>>().await }
+            },
+        )));
+        for _ in 0..2500 {
+            let patience = if is_cut { SECOND } else { millis(50) };
+            let _ = timeout(patience, service.clone().oneshot(())).await;
+        }
+        assert!((budget.granted_share() - share).abs() < 1e-9, "{}", budget.granted_share());
+    }
+}
+
+/// `404`, say: the caller has an answer now.
+#[tokio::test(start_paused = true)]
+async fn retry_whose_answer_blames_the_request_has_helped() {
+    for (second, share) in [("not found", 1.0), ("broken", 0.05)] {
+        let layer = layer(tenth()).with_classifier(verdict::from_fn(|result: Result<&(), &BoxError>| match result {
+            Ok(()) => Verdict::Success,
+            Err(error) if error.to_string() == "not found" => Verdict::CallerFault,
+            Err(error) if error.to_string() == "broken" => Verdict::Failed,
+            Err(_) => Verdict::Transient,
+        }));
+        let service = layer.layer(service_fn(move |()| async move {
+            Err::<(), _>(BoxError::from(if context::attempt() == 1 { "down" } else { second }))
+        }));
+        for _ in 0..20_000 {
+            let _ = service.clone().oneshot(()).await;
+        }
+        let found = layer.budget().granted_share();
+        assert!((found - share).abs() < 1e-9, "{second}: {found}");
     }
 }
 

@@ -168,7 +168,9 @@ fn gauges(condition: &Condition) -> Vec<(Gauge, f64)> {
             (Gauge::EndpointsEjected, balance.ejected as f64),
             (Gauge::EndpointsByHand, balance.by_hand as f64),
         ],
-        Condition::Retry(retry) => vec![(Gauge::BudgetLeft, f64::from(retry.budget_left))],
+        Condition::Retry(retry) => {
+            vec![(Gauge::BudgetLeft, f64::from(retry.budget_left)), (Gauge::GrantedShare, retry.granted_share)]
+        }
         Condition::Hedge(hedge) => vec![
             (Gauge::HedgeBudgetLeft, f64::from(hedge.budget_left)),
             (Gauge::HedgeDelay, hedge.delay.unwrap_or_default().as_secs_f64()),

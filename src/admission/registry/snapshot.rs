@@ -166,6 +166,9 @@ pub struct RetryCondition {
     pub max_attempts: u32,
     /// How many retries the budget could pay for now. With keys: the budget of calls without a key.
     pub budget_left: u32,
+    /// The share of the wanted retries that the budget [grants](crate::retry::Budget::granted_share): less than 1 if recent retries
+    /// have not helped. With keys: as above.
+    pub granted_share: f64,
     /// The retries, by the verdict on the previous attempt.
     pub retries: Counts,
     /// The retries that were in order and not made, by reason.
@@ -187,6 +190,9 @@ pub struct HedgeCondition {
     pub delay: Option<Duration>,
     /// How many hedges the budget could pay for now. With keys: the budget of calls without a key.
     pub budget_left: u32,
+    /// The share of the wanted hedges that the budget [grants](crate::retry::Budget::granted_share): less than 1 if recent retries
+    /// and hedges have not helped. With keys: as above.
+    pub granted_share: f64,
     /// The hedges, by what made them: `slow`, or the verdict on the attempt that failed.
     pub hedges: Counts,
     /// The hedges that were in order and not made, by reason.

@@ -7,6 +7,9 @@ use std::time::Duration;
 
 use crate::ground::time::{self, Instant};
 
+/// Deposits are counted in ten-thousandths of a token, so that a ratio of 0.6 acts as 0.6.
+pub(super) const TOKEN: u64 = 10_000;
+
 /// The resolution of expiry.
 pub(super) const BUCKETS: usize = 10;
 

@@ -1,4 +1,5 @@
 mod model;
+mod usefulness;
 
 use super::*;
 
@@ -18,8 +19,8 @@ impl Ledger {
 
 fn withdrawals(ledger: &mut Ledger, now: Instant) -> u32 {
     let mut n = 0;
-    while let Some(claim) = ledger.withdraw(now) {
-        ledger.spend(claim, now);
+    while let Ok(claim) = ledger.withdraw(now) {
+        ledger.spend(claim, None, now);
         n += 1;
     }
     n
@@ -35,8 +36,8 @@ fn finagle_simultaneous_calls_earn_the_ratio() {
         let mut retries = 0;
         for _ in 0..10_000 {
             ledger.deposit(START);
-            if let Some(claim) = ledger.withdraw(START) {
-                ledger.spend(claim, START);
+            if let Ok(claim) = ledger.withdraw(START) {
+                ledger.spend(claim, None, START);
                 retries += 1;
             }
         }
@@ -56,11 +57,11 @@ fn finagle_hundred_and_ten_calls_make_a_balance_of_101() {
 #[test]
 fn zero_ratio_without_reserve_is_an_empty_budget() {
     let mut unrefilled = ledger(0.0, TTL, 0.0, 10);
-    assert!(unrefilled.withdraw(START).is_none(), "a burst that nothing refills");
+    assert!(unrefilled.withdraw(START).is_err(), "a burst that nothing refills");
     let mut ledger = ledger(0.0, TTL, 0.0, 0);
     (0..100).for_each(|_| ledger.deposit(START));
     assert_eq!(ledger.balance(START), 0);
-    assert!(ledger.withdraw(START).is_none());
+    assert!(ledger.withdraw(START).is_err());
 }
 
 /// tower rounds the tokens of a deposit to whole ones: its 0.6 acts as 1.0.
@@ -142,7 +143,7 @@ fn held_token_does_not_grow_back() {
     ledger.refund(held);
     assert_eq!(ledger.balance(later), 2, "as if it had never been withdrawn");
     let held = ledger.withdraw(later).unwrap();
-    ledger.spend(held, later);
+    ledger.spend(held, None, later);
     assert_eq!(ledger.balance(later + SECOND), 2);
 }
 
@@ -165,7 +166,7 @@ fn reserve_change_keeps_its_tokens() {
     let mut ledger = ledger(0.0, TTL, 1.0, 10);
     for _ in 0..4 {
         let claim = ledger.withdraw(START).unwrap();
-        ledger.spend(claim, START);
+        ledger.spend(claim, None, START);
     }
     let reload = |ledger: &mut Ledger, per_second, burst| {
         ledger.reload(0.0, TTL, per_second, burst, START);

@@ -133,6 +133,9 @@ function judge(component) {
     case "retry": {
       if (is.enabled === false) return [1, "Off", "No call is tried again"];
       const detail = `${is.max_attempts} attempts at most`;
+      if (is.granted_share < 1 && failing) {
+        return [2, "Retries do not help", `Only ${Math.round(100 * is.granted_share)} % of the wanted ones are made`];
+      }
       if (is.budget_left === 0 && failing) return [2, "Out of budget", "No retries until the budget fills up"];
       if (failing) return [2, "Calls fail", share(failed, good + failed) + " fail in spite of retries"];
       if (turned) return [1, "Refused inside", "A layer further in refuses calls"];

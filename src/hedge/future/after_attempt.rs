@@ -66,14 +66,16 @@ where
                 }
                 Err(stop) => stop,
             },
-            AfterAttempt::Pause if call.pay_for_pause(verdict) => {
-                self.keep(index, result, is_ours);
-                return None;
-            }
-            AfterAttempt::Pause => {
-                call.hedging.skip();
-                Stop::Budget
-            }
+            AfterAttempt::Pause => match call.pay_for_pause(verdict) {
+                Ok(()) => {
+                    self.keep(index, result, is_ours);
+                    return None;
+                }
+                Err(stop) => {
+                    call.hedging.skip();
+                    stop
+                }
+            },
             AfterAttempt::Exhausted(why) => stop_of(why),
         };
         if !is_ours {

@@ -21,15 +21,15 @@ use crate::telemetry::{self, NotRetried};
 
 impl<S, K: Kept, T> HedgedCall<S, K, T> {
     /// Pays for the attempt that follows a pause, before the pause, so that a call without a token ends at once.
-    pub(in crate::hedge) fn pay_for_pause(&mut self, cause: Verdict) -> bool {
-        let Some(withdrawal) = self.policy.withdraw(time::now()) else { return false };
+    pub(in crate::hedge) fn pay_for_pause(&mut self, cause: Verdict) -> Result<(), Stop> {
+        let withdrawal = self.policy.withdraw(time::now())?;
         let earlier = self.earlier();
         (earlier.paid, earlier.cause) = (Some(withdrawal), Some(cause));
         // Nothing of the attempt that failed may go on during the pause.
         if let Some(source) = &mut self.source {
             source.kept.give_up();
         }
-        true
+        Ok(())
     }
 
     /// Waits until the attempt is due.
@@ -117,7 +117,7 @@ impl<S, K: Kept, T> HedgedCall<S, K, T> {
     {
         let withdrawal = match paid {
             Some(withdrawal) => withdrawal,
-            None => self.policy.withdraw(now).ok_or(Stop::Budget)?,
+            None => self.policy.withdraw(now)?,
         };
         let number = self.hedging.started().saturating_add(1);
         let is_beside = self.hedging.in_flight() > 0;

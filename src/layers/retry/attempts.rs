@@ -146,10 +146,10 @@ impl<S, K, T> Attempts<S, K, T> {
         self.earlier().withdrawal = Some(withdrawal);
     }
 
-    /// Spends or refunds the token of the current attempt.
-    pub(super) fn drop_withdrawal(&mut self) {
-        if let Some(earlier) = &mut self.earlier {
-            earlier.withdrawal = None;
+    /// Spends or refunds the token of the current attempt, which has ended with this verdict.
+    pub(super) fn end_withdrawal(&mut self, verdict: Verdict) {
+        if let Some(withdrawal) = self.earlier.as_mut().and_then(|earlier| earlier.withdrawal.take()) {
+            withdrawal.ended(verdict);
         }
     }
 
@@ -161,7 +161,7 @@ impl<S, K, T> Attempts<S, K, T> {
 
     /// Ends the call, whose current attempt was dropped, and records how it went.
     pub(super) fn finish(&mut self, stopped: Stop, last: Verdict) {
-        self.drop_withdrawal();
+        self.end_withdrawal(last);
         self.end_span(last);
         if let Some(why) = stopped.not_retried().filter(|_| self.settings.enabled) {
             telemetry::not_retried(&self.policy.instruments, why);

@@ -5,19 +5,21 @@ mod loom_tests;
 
 use std::time::Duration;
 
-use crate::algorithm::budget::{ClaimedToken, Ledger, Rules};
+use crate::algorithm::budget::{ClaimedToken, Ledger, Refused, Rules};
 use crate::ground::error::InvalidConfig;
 use crate::ground::settings::{Cached, Settings};
 use crate::ground::sync::{Arc, Mutex, lock};
 use crate::ground::time::{self, Instant};
 use crate::ground::validation::{Validate, Validation};
+use crate::ground::verdict::Verdict;
 #[cfg(feature = "config")]
 use crate::loader::HumanTime;
 
 /// The settings of a retry [`Budget`].
 ///
 /// By default, retries add at most a tenth to the calls of the last ten seconds. A client that makes too few calls to earn a retry
-/// has a reserve of ten tokens, which refills by one in ten seconds.
+/// has a reserve of ten tokens, which refills by one in ten seconds. Fewer of them are made
+/// [while they do not help](Budget#when-retries-do-not-help).
 ///
 /// Write `..Default::default()`: a new field is [no breaking change](crate#settings).
 #[derive(Clone, Debug, PartialEq)]
@@ -77,6 +79,18 @@ impl Validate for BudgetConfig {
 /// Each call deposits, and each retry withdraws a token before its backoff. The token is held until the retry has ended. A retry
 /// that was never sent is refunded: its call was dropped during the backoff, the inner service did not become ready, an inner layer
 /// refused it, or the connection could not be made ([`Verdict::Unsent`](crate::verdict::Verdict::Unsent)).
+///
+/// # When retries do not help
+/// If one shard of ten is down, every retry to it fails, and the tokens of the other nine would pay for them. So the budget keeps the
+/// share of the last twenty retries or so that succeeded. Below a tenth, it grants a smaller share of the wanted retries: half of them
+/// if one retry in twenty succeeds, and one in twenty if none does, as well as a twentieth of `ratio` for each call. This happens after
+/// about a hundred useless retries, 46 of which are granted in full. The retries that are still made find out when they help again: two
+/// successes restore the full share. It is also full once no retry was wanted for ten times as long as usual, one second at least and
+/// one minute at most: the outage is over. What refused retries would have cost stays in the budget.
+///
+/// A retry or hedge has helped if its answer is a success or blames the request (`404`). One that was cancelled, or not sent, counts for
+/// nothing. [`granted_share`](Self::granted_share) has the present share, and [`Stop::NotHelping`](super::Stop::NotHelping) is the
+/// reason in reports and metrics. There is no setting: only retries that fail are fewer.
 ///
 /// A call takes a short lock for its deposit, however long the budget was idle; a retry takes it twice more.
 ///
@@ -178,6 +192,13 @@ impl Budget {
         self.shared.with(now, |ledger| ledger.balance(now))
     }
 
+    /// The share of the wanted retries that the budget grants while it can pay for them: 1, unless fewer than a tenth of the recent
+    /// retries have helped. Then it falls in proportion, to 0.05 at the lowest.
+    pub fn granted_share(&self) -> f64 {
+        let now = time::now();
+        self.shared.with(now, |ledger| ledger.granted_share(now))
+    }
+
     pub(crate) fn is_as_new(&self, now: Instant) -> bool {
         self.shared.with(now, |ledger| ledger.is_as_new(now))
     }
@@ -193,19 +214,24 @@ impl Budget {
         self.shared.with(now, |ledger| ledger.deposit(now));
     }
 
-    pub(crate) fn withdraw(&self, now: Instant) -> Option<Withdrawal> {
-        self.claimed(self.shared.with(now, |ledger| ledger.withdraw(now)))
+    /// Pays for a retry that is wanted, if it can.
+    pub(crate) fn withdraw(&self, now: Instant) -> Result<Withdrawal, Refused> {
+        let claim = self.shared.with(now, |ledger| ledger.withdraw(now))?;
+        Ok(self.withdrawal(claim))
     }
 
-    /// A token, if it is not the last one.
-    pub(crate) fn withdraw_spare(&self, now: Instant) -> Option<Withdrawal> {
-        let withdraw = |ledger: &mut Ledger| (ledger.balance(now) > 1).then(|| ledger.withdraw(now))?;
-        self.claimed(self.shared.with(now, withdraw))
+    /// As [`withdraw`](Self::withdraw), but not with the last token.
+    pub(crate) fn withdraw_spare(&self, now: Instant) -> Result<Withdrawal, Refused> {
+        let withdraw = |ledger: &mut Ledger| match ledger.balance(now) {
+            0 | 1 => Err(Refused::Exhausted),
+            _ => ledger.withdraw(now),
+        };
+        let claim = self.shared.with(now, withdraw)?;
+        Ok(self.withdrawal(claim))
     }
 
-    fn claimed(&self, claim: Option<ClaimedToken>) -> Option<Withdrawal> {
-        let claim = Some(claim?);
-        Some(Withdrawal { shared: Arc::clone(&self.shared), claim, sent: false })
+    fn withdrawal(&self, claim: ClaimedToken) -> Withdrawal {
+        Withdrawal { shared: Arc::clone(&self.shared), claim: Some(claim), sent: false, has_helped: None }
     }
 }
 
@@ -216,12 +242,23 @@ pub(crate) struct Withdrawal {
     shared: Arc<SharedBudget>,
     claim: Option<ClaimedToken>,
     sent: bool,
+    /// `None` if the retry was given up: that says nothing.
+    has_helped: Option<bool>,
 }
 
 impl Withdrawal {
     /// Records whether the retry was sent, as far as is known.
     pub(crate) fn mark(&mut self, sent: bool) {
         self.sent = sent;
+    }
+
+    /// The retry has ended. It has helped if its caller got an answer: also one that blames the request.
+    pub(crate) fn ended(mut self, verdict: Verdict) {
+        self.has_helped = match verdict {
+            Verdict::Success | Verdict::CallerFault => Some(true),
+            Verdict::Abandoned | Verdict::Ignored | Verdict::Unsent => None,
+            _ => Some(false),
+        };
     }
 }
 
@@ -230,7 +267,7 @@ impl Drop for Withdrawal {
         match self.claim.take() {
             Some(claim) if self.sent => {
                 let now = time::now();
-                self.shared.with(now, |ledger| ledger.spend(claim, now));
+                self.shared.with(now, |ledger| ledger.spend(claim, self.has_helped, now));
             }
             Some(claim) => lock(&self.shared.locked).ledger.refund(claim),
             None => {}

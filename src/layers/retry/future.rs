@@ -173,7 +173,7 @@ where
 
             attempts.end_span(verdict);
             // Spend or refund this attempt's token before the next one is withdrawn.
-            attempts.drop_withdrawal();
+            attempts.end_withdrawal(verdict);
             let is_ours = is_ours(&result);
             let next = attempts.next(this.classifier, verdict, (!is_ours).then_some(result.as_ref()));
             let result = if is_ours { attempts.take_failure().unwrap_or(result) } else { result };
@@ -235,9 +235,13 @@ where
         if !matches!(*this.state, RetryCallState::Over) {
             time::forget_latest();
             let attempts = this.attempts;
-            this.state.as_mut().end(attempts, Stop::Dropped, Verdict::Abandoned);
             // Cut by an outer deadline, which leaves no time for a retry: the same as if this layer had reached it.
-            if attempts.inherited.deadline.is_some() && attempts.inherited.has_expired(time::now()) {
+            let is_cut = attempts.inherited.deadline.is_some() && attempts.inherited.has_expired(time::now());
+            if is_cut {
+                attempts.end_withdrawal(Verdict::TimedOut);
+            }
+            this.state.as_mut().end(attempts, Stop::Dropped, Verdict::Abandoned);
+            if is_cut {
                 scope::mark_exhausted();
             }
         }

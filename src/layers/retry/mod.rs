@@ -20,7 +20,9 @@
 //!    the status is; see [`Classify::retry_after`](crate::verdict::Classify::retry_after)). Is that pause at most `max_retry_after`,
 //!    and does the wait end before the deadline? After a timeout, at least a tenth of the time of that attempt must be left: an attempt
 //!    with less would time out again.
-//! 5. **The [`Budget`]**: is there a token? It is withdrawn before the wait. Each call deposits once, however many attempts it makes.
+//! 5. **The [`Budget`]**: is there a token, and have recent retries helped? If hardly any has, only a share of the wanted retries is
+//!    [granted](Budget#when-retries-do-not-help). The token is withdrawn before the wait. Each call deposits once, however many
+//!    attempts it makes.
 //!
 //! The table at [`evidence`](crate::evidence) lists what each end of a call counts as, and what it costs.
 //!

@@ -129,7 +129,7 @@ impl RetryPolicy {
         if at + least_time_left.max(timer::GRAIN) >= limit {
             return Err(Stop::Deadline);
         }
-        let withdrawal = self.budget.withdraw(now).ok_or(Stop::Budget)?;
+        let withdrawal = self.budget.withdraw(now)?;
         progress.delay = backoff;
         Ok(GrantedRetry { at, withdrawal })
     }

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use pin_project::pin_project;
 
+use crate::algorithm::budget::Refused;
 use crate::ground::scope::attachment::{self, AttachmentSlot};
 use crate::ground::sync::{Mutex, lock};
 use crate::ground::verdict::Verdict;
@@ -31,6 +32,8 @@ pub enum Stop {
     Deadline,
     /// The budget could not pay for another attempt.
     Budget,
+    /// The budget granted no other attempt, because recent retries have not helped. See [`Budget`](super::Budget).
+    NotHelping,
     /// The call was dropped, by its caller or at an outer bound.
     Dropped,
 }
@@ -46,6 +49,7 @@ impl Stop {
             Self::RetryAfter => "retry_after",
             Self::Deadline => "deadline",
             Self::Budget => "budget",
+            Self::NotHelping => "not_helping",
             Self::Dropped => "dropped",
         }
     }
@@ -55,7 +59,7 @@ impl Stop {
     /// in any case, the decision is left to the tiers above.
     pub(crate) fn is_final(self, last: Verdict, attempts: u32) -> bool {
         match self {
-            Self::RetryAfter | Self::Deadline | Self::Budget => true,
+            Self::RetryAfter | Self::Deadline | Self::Budget | Self::NotHelping => true,
             Self::Attempts | Self::NotRepeatable => attempts > 1,
             Self::Verdict => {
                 matches!(last, Verdict::Failed | Verdict::DoNotRetry) || attempts > 1 && last != Verdict::CallerFault
@@ -72,7 +76,17 @@ impl Stop {
             Self::RetryAfter => Some(NotRetried::RetryAfter),
             Self::Deadline => Some(NotRetried::Deadline),
             Self::Budget => Some(NotRetried::Budget),
+            Self::NotHelping => Some(NotRetried::NotHelping),
             Self::Succeeded | Self::Verdict | Self::Dropped => None,
+        }
+    }
+}
+
+impl From<Refused> for Stop {
+    fn from(refused: Refused) -> Self {
+        match refused {
+            Refused::Exhausted => Self::Budget,
+            Refused::NotHelping => Self::NotHelping,
         }
     }
 }

@@ -95,6 +95,7 @@ impl<K: Keying> Observed for RetryState<K> {
             enabled: settings.enabled,
             max_attempts: settings.max_attempts,
             budget_left: self.budget().balance(),
+            granted_share: self.budget().granted_share(),
             retries: Tally::occurred(&tally.retried, Verdict::NAMES).collect(),
             not_retried: Tally::occurred(&tally.not_retried, NotRetried::NAMES).collect(),
         })

@@ -7,7 +7,7 @@ use proptest::prelude::*;
 use super::super::deposits::BUCKETS;
 use super::*;
 
-/// A naive budget: lists of deposits by epoch, and a reserve that grows by the nanosecond.
+/// A naive budget: lists of deposits by epoch, a reserve that grows by the nanosecond, and the results of all retries.
 struct Model {
     per_call: u64,
     bucket: u64,
@@ -18,6 +18,14 @@ struct Model {
     reserve: u64,
     held: u64,
     at: u64,
+    /// Which retries have helped, and the times between wanted retries, since the last long silence.
+    results: Vec<bool>,
+    gaps: Vec<f64>,
+    wanted_at: Option<Instant>,
+    /// The sum of the shares of the wanted retries since the last refund, how many of them were granted, and what calls have earned.
+    shares: f64,
+    granted: f64,
+    earned: f64,
 }
 
 impl Model {
@@ -39,6 +47,28 @@ impl Model {
         self.deposits.make_contiguous().sort_unstable();
     }
 
+    /// A retry is wanted. Returns the share that is granted.
+    fn want(&mut self, now: Instant) -> f64 {
+        if let Some(at) = self.wanted_at {
+            let silence = now.since(at).as_secs_f64();
+            if silence >= (10.0 * average(6.0, self.gaps.iter().copied())).clamp(1.0, 60.0) {
+                self.results.clear();
+                self.gaps.clear();
+                (self.shares, self.granted, self.earned) = (0.0, 0.0, 0.0);
+            } else {
+                self.gaps.push(silence);
+            }
+        }
+        self.wanted_at = Some(now);
+        let success = average(1.0, self.results.iter().map(|helped| f64::from(u8::from(*helped))));
+        (success / 0.1).clamp(0.05, 1.0)
+    }
+
+    fn has_token(&self) -> bool {
+        let deposited = self.deposits.iter().map(|(_, units)| units).sum::<u64>();
+        deposited >= TOKEN || self.reserve / self.interval > self.held
+    }
+
     fn withdraw(&mut self) -> Option<ClaimedToken> {
         if self.deposits.iter().map(|(_, units)| units).sum::<u64>() >= TOKEN {
             let mut missing = TOKEN;
@@ -58,11 +88,17 @@ impl Model {
     }
 }
 
+/// A sample weighs a twentieth less for each later one. What is missing to a whole is the first belief.
+fn average(belief: f64, samples: impl DoubleEndedIterator<Item = f64> + ExactSizeIterator) -> f64 {
+    let belief = belief * 0.95f64.powi(samples.len() as i32);
+    belief + samples.rev().enumerate().map(|(age, sample)| sample * 0.05 * 0.95f64.powi(age as i32)).sum::<f64>()
+}
+
 #[derive(Clone, Debug)]
 enum Step {
     Call,
     Withdraw,
-    Spend(usize),
+    Spend(usize, Option<bool>),
     Refund(usize),
     Wait(u64),
 }
@@ -71,7 +107,7 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
     let step = prop_oneof![
         6 => Just(Step::Call),
         4 => Just(Step::Withdraw),
-        3 => any::<usize>().prop_map(Step::Spend),
+        3 => (any::<usize>(), proptest::option::of(prop::bool::weighted(0.1))).prop_map(|(n, helped)| Step::Spend(n, helped)),
         2 => any::<usize>().prop_map(Step::Refund),
         2 => (0u64..3000).prop_map(Step::Wait),
         1 => (0u64..200_000).prop_map(Step::Wait),
@@ -103,7 +139,7 @@ fn changes() -> impl Strategy<Value = Vec<Change>> {
 proptest! {
     #[test]
     fn budget_matches_a_naive_model(
-        steps in steps(), units in 0..=TOKEN, ttl in 1u64..20, rate in 1u32..50, burst in 1u32..20,
+        steps in steps(), units in 0..=TOKEN, ttl in 1u64..20, rate in 1u32..50, burst in 1u32..20, useless in 0usize..120,
     ) {
         let (ratio, rate) = (units as f64 / TOKEN as f64, f64::from(rate) / 10.0);
         let ttl = Duration::from_secs(ttl);
@@ -112,7 +148,11 @@ proptest! {
         let mut model = Model {
             per_call: units, bucket: ttl.as_nanos() as u64 / BUCKETS as u64, deposits: VecDeque::new(),
             interval, burst: burst.into(), reserve: u64::from(burst) * interval, held: 0, at: START.as_nanos(),
+            results: vec![false; useless], gaps: Vec::new(), wanted_at: Some(START), shares: 0.0, granted: 0.0, earned: 0.0,
         };
+        // An outage before.
+        ledger.usefulness.want(START);
+        (0..useless).for_each(|_| ledger.usefulness.ended(false));
         let mut now = START;
         let (mut calls, mut withdrawn, mut open) = (Vec::new(), Vec::new(), Vec::new());
         for step in steps {
@@ -121,23 +161,35 @@ proptest! {
                 Step::Call => {
                     ledger.deposit(now);
                     model.put(now.as_nanos() / model.bucket, model.per_call, now);
+                    model.earned += ratio / 20.0;
                     calls.push(now);
                 }
                 Step::Withdraw => {
+                    let (share, has_token) = (model.want(now), model.has_token());
+                    prop_assert!((ledger.granted_share(now) - share).abs() < 1e-9);
                     let claim = ledger.withdraw(now);
-                    prop_assert_eq!(format!("{:?}", claim), format!("{:?}", model.withdraw()));
-                    if let Some(claim) = claim {
+                    prop_assert_eq!(has_token, claim != Err(Refused::Exhausted));
+                    if has_token {
+                        model.shares += share;
+                        model.granted += f64::from(u8::from(claim.is_ok()));
+                        // A share is rounded to a ten-thousandth.
+                        let (least, most) = (model.shares - 1.04, model.shares + model.earned + 1.04);
+                        prop_assert!((least..=most).contains(&model.granted), "{} of {}", model.granted, model.shares);
+                    }
+                    if let Ok(claim) = claim {
+                        prop_assert_eq!(Some(format!("{claim:?}")), model.withdraw().map(|claim| format!("{claim:?}")));
                         open.push((claim, withdrawn.len()));
                         withdrawn.push(Some(now));
                     }
                 }
-                Step::Spend(n) if !open.is_empty() => {
+                Step::Spend(n, has_helped) if !open.is_empty() => {
                     let (claim, _) = open.swap_remove(n % open.len());
                     if let ClaimedToken::Reserved = claim {
                         model.held -= 1;
                         model.reserve -= model.interval;
                     }
-                    ledger.spend(claim, now);
+                    model.results.extend(has_helped);
+                    ledger.spend(claim, has_helped, now);
                 }
                 Step::Refund(n) if !open.is_empty() => {
                     let (claim, index) = open.swap_remove(n % open.len());
@@ -146,9 +198,10 @@ proptest! {
                         ClaimedToken::Reserved => model.held -= 1,
                     }
                     ledger.refund(claim);
+                    (model.shares, model.granted, model.earned) = (1.0, 0.0, 0.0);
                     withdrawn[index] = None;
                 }
-                Step::Spend(_) | Step::Refund(_) => {}
+                Step::Spend(..) | Step::Refund(_) => {}
                 Step::Wait(millis) => now = now + Duration::from_millis(millis),
             }
         }
@@ -177,7 +230,7 @@ proptest! {
                     earned += units;
                 }
                 Change::Withdraw => {
-                    if let Some(claim) = ledger.withdraw(now) {
+                    if let Ok(claim) = ledger.withdraw(now) {
                         open.push(claim);
                         spent += 1;
                     }
@@ -189,7 +242,7 @@ proptest! {
                     }
                 }
                 Change::Wait(millis) => {
-                    open.drain(..).for_each(|claim| ledger.spend(claim, now));
+                    open.drain(..).for_each(|claim| ledger.spend(claim, None, now));
                     now = now + Duration::from_millis(millis);
                     grown += per_second * millis as f64 / 1000.0;
                 }

@@ -8,7 +8,7 @@ const CONFIG: BudgetConfig =
 /// Makes a retry, if there is a token.
 fn retry(budget: &Budget) -> bool {
     let withdrawal = budget.withdraw(time::now());
-    withdrawal.is_some_and(|mut withdrawal| {
+    withdrawal.is_ok_and(|mut withdrawal| {
         withdrawal.mark(true);
         true
     })
