@@ -32,6 +32,8 @@ use crate::layers::deadline::Timing;
 pub struct ByTimeout;
 
 impl<B> Timing<Request<B>> for ByTimeout {
+    type Named = <ByExtension as Timing<Request<B>>>::Named;
+
     fn lasts(&self, request: &Request<B>) -> Option<Duration> {
         ByExtension.lasts(request)
     }
@@ -42,5 +44,10 @@ impl<B> Timing<Request<B>> for ByTimeout {
 
     fn within(&self, request: &Request<B>) -> Option<Duration> {
         timeout_of(request.headers())
+    }
+
+    /// The path is `/service/method`.
+    fn named(&self, request: &Request<B>) -> Option<Self::Named> {
+        ByExtension.named(request)
     }
 }

@@ -34,7 +34,16 @@ pub struct MethodAndPathKey {
 }
 
 impl MethodAndPathKey {
-    fn path(&self) -> &str {
+    pub(crate) fn of<B>(request: &Request<B>) -> Self {
+        Self { method: request.method().clone(), path: request.uri().path_and_query().cloned() }
+    }
+
+    pub(crate) fn method(&self) -> &str {
+        self.method.as_str()
+    }
+
+    /// Without the query, which may hold secrets.
+    pub(crate) fn path(&self) -> &str {
         self.path.as_ref().map_or("", PathAndQuery::path)
     }
 }
@@ -56,7 +65,7 @@ impl<B> Fingerprint<Request<B>> for MethodAndPath {
     type Key = MethodAndPathKey;
 
     fn fingerprint(&self, request: &Request<B>) -> Option<MethodAndPathKey> {
-        Some(MethodAndPathKey { method: request.method().clone(), path: request.uri().path_and_query().cloned() })
+        Some(MethodAndPathKey::of(request))
     }
 }
 

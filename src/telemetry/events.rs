@@ -288,9 +288,10 @@ pub(crate) fn resolution_failed(host: &str, error: &std::io::Error) {
 #[cfg(feature = "http")]
 const LONG_LIVED_HINT: &str = "a response that is meant to last says so: `seawall::http::LongLived` in the request of a client, in the response of a handler";
 
-/// The body of a response was kept beyond its time, and was cut. It was being read until then, unless it was `parked`.
+/// The body of a response was kept beyond its time, and was cut. It was being read until then, unless it was `parked`. The `request` is
+/// its method and its path, if a layer knows them. They come from a client, and are logged on one line.
 #[cfg(feature = "http")]
-pub(crate) fn body_cut(rejected: &Rejected, parked: bool, age: Duration) {
+pub(crate) fn body_cut(rejected: &Rejected, parked: bool, age: Duration, request: Option<(&str, &str)>) {
     let (layer_id, reason) = (rejected.layer_id(), rejected.reason());
     let held = if parked { "parked" } else { "read" };
     let counted = directory::find(layer_id);
@@ -307,6 +308,8 @@ pub(crate) fn body_cut(rejected: &Rejected, parked: bool, age: Duration) {
         layer,
         reason = reason.as_str(),
         held,
+        method = request.map(|(method, _)| field::display(text::short_line(method))),
+        path = request.map(|(_, path)| field::display(text::short_line(path))),
         ?age,
         given = numbers.given().map(field::debug),
         elapsed = numbers.elapsed().map(field::debug),

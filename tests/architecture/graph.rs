@@ -31,7 +31,16 @@ const ORDER_WITHIN: [(&str, &[&[&str]]); 15] = [
     (
         "http",
         &[
-            &["overrides", "retry_after", "authority", "map_request_body", "write_timeout", "transport", "reqwest"],
+            &[
+                "overrides",
+                "retry_after",
+                "authority",
+                "map_request_body",
+                "method_and_path",
+                "write_timeout",
+                "transport",
+                "reqwest",
+            ],
             &["propagation", "replay"],
             &["held_body", "by_status"],
             &["settled"],

@@ -8,10 +8,13 @@ use http::{Request, Response};
 use http_body::Frame;
 use http_body_util::combinators::UnsyncBoxBody;
 use http_body_util::{BodyExt as _, StreamBody};
+use seawall::bulkhead::{BulkheadConfig, BulkheadLayer};
 use seawall::deadline::{DeadlineConfig, DeadlineLayer};
+use seawall::http::ReplayBody;
 use seawall::registry::Registry;
+use seawall::retry::{RetryConfig, RetryLayer};
 use tokio::time::sleep;
-use tower::{BoxError, Layer, ServiceExt, service_fn};
+use tower::{BoxError, Layer, ServiceBuilder, ServiceExt, service_fn};
 
 use crate::events::{Fields, logged};
 
@@ -37,11 +40,22 @@ fn cut(
     every: Duration,
     reader: impl AsyncFnOnce(&mut (dyn http_body::Body<Data = Bytes, Error = BoxError> + Unpin)),
 ) -> Fields {
+    cut_of(Request::new(()), config, head, every, reader)
+}
+
+/// As [`cut`], of the response to this request.
+fn cut_of(
+    request: Request<()>,
+    config: DeadlineConfig,
+    head: Duration,
+    every: Duration,
+    reader: impl AsyncFnOnce(&mut (dyn http_body::Body<Data = Bytes, Error = BoxError> + Unpin)),
+) -> Fields {
     let registry = Registry::new();
     let layer = DeadlineLayer::http(config).unwrap().named_in(&registry, "news").unwrap();
     let events = logged(async {
         let service = layer.layer(service_fn(move |_: Request<()>| response(head, every)));
-        let mut body = service.oneshot(Request::new(())).await.unwrap().into_body();
+        let mut body = service.oneshot(request).await.unwrap().into_body();
         reader(&mut body).await;
         drop(body);
     });
@@ -102,4 +116,52 @@ fn cut_of_a_read_body_hints_at_long_lived() {
     assert_eq!([&stalled["reason"], &stalled["held"], &stalled["hint"]], ["idle_timeout", "read", hint]);
     let parked = cut(deadline.clone(), SECOND, SECOND, async |_| sleep(20 * SECOND).await);
     assert!(parked["held"] == "parked" && !parked.contains_key("hint"), "{parked:?}");
+}
+
+/// The query may hold secrets, and a path of any length is a client's.
+#[test]
+fn cut_body_names_its_request() {
+    let named = |uri: &str| {
+        let request = Request::post(uri).body(()).unwrap();
+        let cut = cut_of(request, DeadlineConfig::from(SECOND), MS, SECOND, async |_| sleep(2 * SECOND).await);
+        [cut["method"].clone(), cut["path"].clone()]
+    };
+    assert_eq!(named("http://shop.test/orders/17?token=secret"), ["POST", "/orders/17"]);
+    assert_eq!(named("/"), ["POST", "/"]);
+    let [_, long] = named(&format!("/{}", "a".repeat(5000)));
+    assert!(long.starts_with("/aaa") && long.chars().count() <= 1001, "{}", long.len());
+}
+
+/// All layers of a stack hold one body, and the outermost knows the request.
+#[test]
+fn cut_by_an_inner_layer_names_the_request_too() {
+    let events = logged(async {
+        let retry = RetryConfig { attempt_timeout: Some(2 * SECOND), ..RetryConfig::default() };
+        let service = ServiceBuilder::new()
+            .layer(DeadlineLayer::http(60 * SECOND).unwrap())
+            .layer(RetryLayer::http(retry).unwrap().named_in(&Registry::new(), "retried").unwrap())
+            .layer(BulkheadLayer::http(BulkheadConfig::default()).unwrap())
+            .service(service_fn(|_: Request<ReplayBody<String>>| response(MS, SECOND)));
+        let parked = service.oneshot(Request::get("/report").body(String::new()).unwrap()).await.unwrap();
+        sleep(5 * SECOND).await;
+        drop(parked);
+    });
+    let cut: Vec<_> = events.into_iter().filter(|event| event["message"] == "body cut").collect();
+    let found: Vec<_> = cut.iter().map(|event| [&event["layer"], &event["method"], &event["path"]]).collect();
+    assert_eq!(found, [["retry", "GET", "/report"]]);
+}
+
+/// A closure for long-lived calls changes nothing else.
+#[test]
+fn timing_by_a_closure_keeps_the_name() {
+    let events = logged(async {
+        let layer = DeadlineLayer::http(SECOND).unwrap().named_in(&Registry::new(), "closure").unwrap();
+        let layer = layer.lasting_by(|_: &Request<()>| None);
+        let parked = layer.layer(service_fn(|_: Request<()>| response(MS, SECOND)));
+        let parked = parked.oneshot(Request::get("/report").body(()).unwrap()).await.unwrap();
+        sleep(5 * SECOND).await;
+        drop(parked);
+    });
+    let cut = events.into_iter().find(|event| event["message"] == "body cut").unwrap();
+    assert_eq!([&cut["method"], &cut["path"]], ["GET", "/report"]);
 }

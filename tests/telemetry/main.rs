@@ -9,8 +9,14 @@ mod counts;
 mod endpoint_checks;
 mod events;
 mod gauges;
+#[cfg(feature = "grpc")]
+mod leaks;
 #[path = "../listening/mod.rs"]
 mod listening;
+#[cfg(feature = "grpc")]
+#[path = "../pipes/mod.rs"]
+#[allow(dead_code, reason = "other tests ask more of it")]
+mod pipes;
 mod publisher;
 mod recorded;
 mod registry;

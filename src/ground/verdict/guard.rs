@@ -27,6 +27,8 @@ pub trait Guard: sealed::SealedGuard + Send + 'static {
 }
 
 pub(super) mod sealed {
+    use std::any::Any;
+
     /// What no one outside of the crate implements.
     pub trait SealedGuard {
         /// Whether the guard has no more than its expiry: it may be dropped early, and need not be settled.
@@ -43,6 +45,11 @@ pub(super) mod sealed {
 
         /// The end of the response says that so many other calls are in flight at the endpoint.
         fn reported(&mut self, _in_flight: u32) {}
+
+        /// What names the request, an `Option` of a type that the protocol knows: it takes it for its warnings.
+        fn named(&mut self) -> Option<&mut dyn Any> {
+            None
+        }
     }
 }
 

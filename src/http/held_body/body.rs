@@ -14,7 +14,7 @@ use super::joining::{self, Asked, Joinable};
 use super::judge::Judge;
 use crate::ground::time::Instant;
 use crate::ground::verdict::Guard;
-use crate::http::ByStatus;
+use crate::http::{ByStatus, MethodAndPathKey};
 
 /// The body of a response, which holds a layer's resources for the call until it ends.
 ///
@@ -94,8 +94,8 @@ where
         Self { kind: HeldBodyKind::Passed { body: Some(body), inner: Some(inner) } }
     }
 
-    pub(super) fn new(body: B, call: HeldCall<G, J>, now: Instant) -> Self {
-        Self { kind: HeldBodyKind::Held(Holding::new(body, call, now)) }
+    pub(super) fn new(body: B, call: HeldCall<G, J>, named: Option<MethodAndPathKey>, now: Instant) -> Self {
+        Self { kind: HeldBodyKind::Held(Holding::new(body, call, named, now)) }
     }
 
     /// The slot that outer layers can join, if there is one.

@@ -15,6 +15,7 @@ use crate::ground::error::{Reason, Rejected};
 use crate::ground::scope;
 use crate::ground::time::{self, Instant};
 use crate::ground::verdict::Guard;
+use crate::http::MethodAndPathKey;
 
 /// The shortest pause after which a reader counts as having stopped. A busy runtime may delay an active reader for some
 /// tens of milliseconds. A body with less time than this never counts as parked: it could not have been kept for long.
@@ -31,6 +32,8 @@ pub(super) struct CarriedBody<B, G: Guard, J: Judge> {
     /// The call of the innermost layer. `None` once the calls are settled.
     call: Option<HeldCall<G, J>>,
     layers: Layers,
+    /// What names the request, if a layer knows that.
+    named: Option<MethodAndPathKey>,
     /// Since when a reader has been waiting for the dependency.
     waiting_since: Option<Instant>,
     /// Since when the reader has not been waiting: since its last poll, or since something came for it after that.
@@ -40,9 +43,9 @@ pub(super) struct CarriedBody<B, G: Guard, J: Judge> {
 }
 
 impl<B, G: Guard, J: Judge> CarriedBody<B, G, J> {
-    pub(super) fn new(body: B, call: HeldCall<G, J>, now: Instant) -> Self {
+    pub(super) fn new(body: B, call: HeldCall<G, J>, named: Option<MethodAndPathKey>, now: Instant) -> Self {
         let (body, layers) = (Some(Paced::new(body, call.expiry.pace)), Layers::new(call.expiry));
-        Self { body, call: Some(call), layers, waiting_since: None, turn_since: now, ended: None }
+        Self { body, call: Some(call), layers, named, waiting_since: None, turn_since: now, ended: None }
     }
 
     pub(super) fn is_settled(&self) -> bool {
@@ -64,9 +67,17 @@ impl<B, G: Guard, J: Judge> CarriedBody<B, G, J> {
         &self.layers
     }
 
-    /// See [`Layers::join`].
-    pub(super) fn join(self: Pin<&mut Self>, outer: Outer) -> Option<Outer> {
-        self.project().layers.join(outer)
+    pub(super) fn named(&self) -> Option<&MethodAndPathKey> {
+        self.named.as_ref()
+    }
+
+    /// See [`Layers::join`]. Takes what names the request, unless an inner layer has set that. The caller drops the rest without a lock.
+    pub(super) fn join(self: Pin<&mut Self>, outer: Outer, named: &mut Option<MethodAndPathKey>) -> Option<Outer> {
+        let this = self.project();
+        if this.named.is_none() {
+            *this.named = named.take();
+        }
+        this.layers.join(outer)
     }
 
     /// Ends a reader's wait at the time when something came. From then on, until its next poll, the time is the

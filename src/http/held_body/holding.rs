@@ -16,6 +16,7 @@ use crate::admission::reaper::{self, Parked as _, WatchGuard};
 use crate::ground::scope::{self, Context};
 use crate::ground::time::{self, Instant};
 use crate::ground::verdict::{Expiry, Guard};
+use crate::http::MethodAndPathKey;
 
 /// After this many frames without a pause, a body checks its bounds itself.
 const LOOKS_AFTER: u8 = 8;
@@ -44,13 +45,13 @@ where
     G: Guard,
     J: Judge,
 {
-    pub(super) fn new(body: B, call: HeldCall<G, J>, now: Instant) -> Self {
+    pub(super) fn new(body: B, call: HeldCall<G, J>, named: Option<MethodAndPathKey>, now: Instant) -> Self {
         let expiry = call.expiry;
         let inherited = scope::current();
         let deadline = inherited.deadline.map(|_| expiry.at);
         let context = inherited.with_deadline(deadline).with_end(None, false).with_enforced(deadline.is_some());
         let due = first_look(&expiry, now);
-        let slot = Arc::new(Slot::new(CarriedBody::new(body, call, now), now));
+        let slot = Arc::new(Slot::new(CarriedBody::new(body, call, named, now), now));
         let entry = reaper::watch(Arc::clone(&slot) as _, due);
         Self { slot, entry, due, settled: false, reader_runtime_entry: None, in_a_row: 0, context }
     }
@@ -145,7 +146,7 @@ where
         true
     }
 
-    fn join(&mut self, outer: Outer) {
-        self.slot.join(outer);
+    fn join(&mut self, outer: Outer, named: Option<MethodAndPathKey>) {
+        self.slot.join(outer, named);
     }
 }

@@ -34,14 +34,15 @@ use http_body::Body;
 use super::layers::Outer;
 use crate::ground::time::Instant;
 use crate::ground::verdict::Expiry;
+use crate::http::MethodAndPathKey;
 
 /// A body that is held by a layer already.
 pub(super) trait Joinable {
     /// Whether a layer with this expiry may join at `now`. If it may, the reaper watches the body for that layer, too.
     fn admits(&mut self, expiry: &Expiry, now: Instant) -> bool;
 
-    /// Adds the layer. Call it only if `admits` returned `true`.
-    fn join(&mut self, outer: Outer);
+    /// Adds the layer, and what names the request, if it knows that. Call it only if `admits` returned `true`.
+    fn join(&mut self, outer: Outer, named: Option<MethodAndPathKey>);
 }
 
 /// Returns the slot that can be joined in a held body, if the body has the type that this function knows.

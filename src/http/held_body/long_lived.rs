@@ -2,6 +2,7 @@ use std::time::Duration;
 
 use ::http::{Request, Version};
 
+use crate::http::method_and_path::MethodAndPathKey;
 use crate::layers::deadline::Timing;
 
 /// An extension that gives a call its own, longer timeout. For event streams, watches, long polls, and large uploads
@@ -129,6 +130,8 @@ impl LongLived {
 pub struct ByExtension;
 
 impl<B> Timing<Request<B>> for ByExtension {
+    type Named = MethodAndPathKey;
+
     #[inline]
     fn lasts(&self, request: &Request<B>) -> Option<Duration> {
         request.extensions().get::<LongLived>().map(|long_lived| long_lived.total)
@@ -142,5 +145,10 @@ impl<B> Timing<Request<B>> for ByExtension {
     #[inline]
     fn shares_connection(&self, request: &Request<B>) -> bool {
         request.version() > Version::HTTP_11
+    }
+
+    #[inline]
+    fn named(&self, request: &Request<B>) -> Option<MethodAndPathKey> {
+        Some(MethodAndPathKey::of(request))
     }
 }

@@ -76,7 +76,7 @@ fn slot() -> (Arc<Slot<Stalled, Recorder, ByStatus>>, Count, Count) {
     let call =
         HeldCall { guard, judge: ByStatus::default(), head: Verdict::Success, decided: true, lasts: false, expiry };
     let since = DUE.minus(Duration::from_secs(1));
-    let slot = Slot::new(CarriedBody::new(Stalled(Arc::clone(&bodies)), call, since), since);
+    let slot = Slot::new(CarriedBody::new(Stalled(Arc::clone(&bodies)), call, None, since), since);
     (Arc::new(slot), guards, bodies)
 }
 
@@ -154,7 +154,7 @@ fn loom_guard_that_joins_during_a_cut_is_dropped_once() {
         let reaped = Arc::clone(&slot);
         let reaper = loom::thread::spawn(move || reaped.visit(DUE));
         if slot.admits(&expiry) {
-            slot.join(Outer::new(call));
+            slot.join(Outer::new(call), None);
         }
         assert_eq!(reaper.join().expect("no panic"), Visit::Done);
         assert_eq!((guards.load(Ordering::SeqCst), bodies.load(Ordering::SeqCst)), (2, 1));

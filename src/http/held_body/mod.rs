@@ -53,6 +53,7 @@ pub use self::long_lived::{ByExtension, LongLived};
 use crate::ground::scope;
 use crate::ground::time;
 use crate::ground::verdict::{Guard, Verdict};
+use crate::http::MethodAndPathKey;
 
 /// Moves the guard of a call into the body of its response. If the body is over already, the call ends here.
 pub(crate) fn hold<B, G, J>(
@@ -75,6 +76,7 @@ where
         guard.settle(if decided { verdict } else { judge.at_end(verdict, trailers) });
         return response.map(HeldBody::over);
     }
+    let named = guard.named().and_then(|named| named.downcast_mut::<Option<MethodAndPathKey>>()).and_then(Option::take);
     let mut expiry = guard.expiry();
     let mut lasts = scope::current().lasts();
     let now = time::call_start();
@@ -90,10 +92,10 @@ where
     if let Some(asked) = asked {
         if let Some(inner) = asked.find(response.body_mut()) {
             if inner.admits(&expiry, now) {
-                inner.join(Outer::new(call));
+                inner.join(Outer::new(call), named);
                 return response.map(|body| HeldBody::joined(body, asked));
             }
         }
     }
-    response.map(|body| HeldBody::new(body, call, now))
+    response.map(|body| HeldBody::new(body, call, named, now))
 }

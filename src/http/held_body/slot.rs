@@ -18,6 +18,7 @@ use crate::ground::sync::atomic::{AtomicU64, Ordering};
 use crate::ground::sync::{Mutex, foreign, lock};
 use crate::ground::time::{self, Instant};
 use crate::ground::verdict::{Expiry, Guard};
+use crate::http::MethodAndPathKey;
 use crate::layers::core::observed;
 use crate::telemetry;
 
@@ -87,15 +88,15 @@ where
     }
 
     /// Adds the call of an outer layer. If the body has been cut, that call ends, too.
-    pub(super) fn join(&self, outer: Outer) {
+    pub(super) fn join(&self, outer: Outer, mut named: Option<MethodAndPathKey>) {
         let (late, cut) = match &mut *lock(&self.state) {
-            SlotState::Kept { carried, .. } => (carried.as_mut().join(outer), None),
+            SlotState::Kept { carried, .. } => (carried.as_mut().join(outer, &mut named), None),
             SlotState::Cut(rejected) => (Some(outer), Some(rejected.verdict())),
             SlotState::Taken { .. } | SlotState::Over => (Some(outer), None),
         };
         foreign(|| match (late, cut) {
             (Some(late), Some(verdict)) => late.end(None, End::CutFurtherIn(verdict)),
-            (late, _) => drop(late),
+            (late, _) => drop((late, named)),
         });
     }
 
@@ -173,7 +174,8 @@ where
         carried.as_mut().came(self.came());
         foreign(|| {
             let age = now.since(self.since);
-            telemetry::body_cut(rejected, carried.is_parked(now, age), age);
+            let request = carried.named().map(|named| (named.method(), named.path()));
+            telemetry::body_cut(rejected, carried.is_parked(now, age), age, request);
             observed::request_publication();
             carried.as_mut().cut(now, reached, rejected);
         });

@@ -1,3 +1,4 @@
+use std::any::Any;
 use std::future::Future;
 use std::pin::Pin;
 use std::task::{self, Poll, ready};
@@ -22,15 +23,21 @@ use crate::telemetry;
 ///
 /// Public only so that the types of responses can be named.
 #[derive(Debug)]
-pub struct Cut {
+pub struct Cut<N = ()> {
     expiry: Expiry,
+    /// What names the request, in a warning about its response.
+    named: Option<N>,
 }
 
-impl SealedGuard for Cut {
+impl<N: Send + 'static> SealedGuard for Cut<N> {
     const IS_BOUND_ONLY: bool = true;
+
+    fn named(&mut self) -> Option<&mut dyn Any> {
+        Some(&mut self.named)
+    }
 }
 
-impl Guard for Cut {
+impl<N: Send + 'static> Guard for Cut<N> {
     fn settle(self, _verdict: Verdict) {}
 
     fn expiry(&self) -> Expiry {
@@ -52,13 +59,14 @@ pub(super) struct ResponseBounds {
 /// A call with a deadline.
 #[pin_project]
 #[derive(Debug)]
-pub struct ResponseFuture<S, Req, F, C = AtResponse> {
+pub struct ResponseFuture<S, Req, F, C = AtResponse, N = ()> {
     #[pin]
     call: Call<S, Req, F>,
     timer: Timer,
     deadline: OwnDeadline,
     response: ResponseBounds,
     classifier: C,
+    named: Option<N>,
 }
 
 /// The deadline of one call.
@@ -94,7 +102,7 @@ impl OwnDeadline {
         AtDeadline::new(*cut, error).into()
     }
 
-    fn cut(&self, response: ResponseBounds) -> Cut {
+    fn cut<N>(&self, response: ResponseBounds, named: Option<N>) -> Cut<N> {
         let ResponseBounds { outermost, body_timeout, idle, pace } = response;
         let (start, at) = match body_timeout {
             Some(timeout) => {
@@ -104,25 +112,32 @@ impl OwnDeadline {
             None => (self.start, self.inside.last_instant().unwrap_or(Instant::MAX)),
         };
         let expiry = Expiry::new(self.layer_id, at, Reason::DeadlineExceeded).since(start);
-        Cut { expiry: Expiry { idle, pace, ..expiry } }
+        Cut { expiry: Expiry { idle, pace, ..expiry }, named }
     }
 }
 
-impl<S, Req, F, C> ResponseFuture<S, Req, F, C> {
+impl<S, Req, F, C, N> ResponseFuture<S, Req, F, C, N> {
     #[inline(always)]
-    pub(super) fn new(call: Call<S, Req, F>, deadline: OwnDeadline, response: ResponseBounds, classifier: C) -> Self {
-        Self { call, timer: Timer::new(), deadline, response, classifier }
+    pub(super) fn new(
+        call: Call<S, Req, F>,
+        deadline: OwnDeadline,
+        response: ResponseBounds,
+        classifier: C,
+        named: Option<N>,
+    ) -> Self {
+        Self { call, timer: Timer::new(), deadline, response, classifier, named }
     }
 }
 
-impl<S, Req, F, C> Future for ResponseFuture<S, Req, F, C>
+impl<S, Req, F, C, N> Future for ResponseFuture<S, Req, F, C, N>
 where
+    N: Send + 'static,
     S: Service<Req, Future = F>,
     S::Error: Into<BoxError>,
     F: Future<Output = Result<S::Response, S::Error>>,
     C: Classify<S::Response>,
 {
-    type Output = Result<C::Held<Cut>, BoxError>;
+    type Output = Result<C::Held<Cut<N>>, BoxError>;
 
     /// Polls the call first and the deadline second, or a result that is ready in time would be lost.
     fn poll(self: Pin<&mut Self>, cx: &mut task::Context<'_>) -> Poll<Self::Output> {
@@ -142,7 +157,8 @@ where
         match result {
             Ok(response) => {
                 let verdict = this.classifier.classify(Ok(&response));
-                Poll::Ready(Ok(this.classifier.hold(response, verdict, deadline.cut(*this.response))))
+                let cut = deadline.cut(*this.response, this.named.take());
+                Poll::Ready(Ok(this.classifier.hold(response, verdict, cut)))
             }
             Err(error) => {
                 drop(inside);

@@ -40,12 +40,13 @@ impl<C, L> DeadlineLayer<C, L> {
 
     /// Sets a longer timeout for long-lived calls. A call for which `lasts` returns a duration has that timeout instead of
     /// `timeout`. Its head may take as long, unless `head_timeout` is set; `idle_timeout` and `body_timeout` do not apply. An
-    /// inherited deadline still applies.
-    pub fn lasting_by<Request, F>(self, lasts: F) -> DeadlineLayer<C, LastingBy<F>>
+    /// inherited deadline still applies, and so does all else that the layer reads from requests.
+    pub fn lasting_by<Request, F>(self, lasts: F) -> DeadlineLayer<C, LastingBy<F, L>>
     where
         F: Fn(&Request) -> Option<Duration>,
     {
-        self.with_timing(LastingBy(lasts))
+        let Self { core, classifier, timing, served } = self;
+        DeadlineLayer { core, classifier, timing: LastingBy { lasts, timing }, served }
     }
 
     /// As [`lasting_by`](Self::lasting_by), for a type that implements [`Timing`](super::Timing).

@@ -42,9 +42,9 @@ where
     C: Classify<S::Response>,
     L: Timing<Req>,
 {
-    type Response = C::Held<Cut>;
+    type Response = C::Held<Cut<L::Named>>;
     type Error = BoxError;
-    type Future = ResponseFuture<S, Req, S::Future, C>;
+    type Future = ResponseFuture<S, Req, S::Future, C, L::Named>;
 
     fn poll_ready(&mut self, cx: &mut task::Context<'_>) -> Poll<Result<(), Self::Error>> {
         self.inner.poll_ready(cx).map_err(Into::into)
@@ -60,7 +60,7 @@ where
             let call = Call::Refused(Some(self.state.instruments.refuse(Reason::DeadlineExpired)));
             let deadline = OwnDeadline { start: now, inside: inherited, reason: Reason::DeadlineExpired, layer_id };
             let response = ResponseBounds { outermost: now, body_timeout: None, idle: None, pace: Pace::Free };
-            return ResponseFuture::new(call, deadline, response, self.classifier.clone());
+            return ResponseFuture::new(call, deadline, response, self.classifier.clone(), None);
         }
         let timeouts = *self.state.settings.refresh(&mut self.timeouts, DeadlineTimeouts::of);
         let outermost = inherited.last_instant().unwrap_or(Instant::MAX);
@@ -89,13 +89,13 @@ where
         let lasts = !usual || end > deadline && inherited.lasts();
         let end = (lasts || end > deadline).then_some(end);
         let inside = inherited.with_deadline(Some(deadline)).with_end(end, lasts).with_enforced(true);
-        let classifier = self.classifier.clone();
+        let (classifier, named) = (self.classifier.clone(), self.timing.named(&request));
         let deadline = OwnDeadline { start: now, inside, reason, layer_id };
         let _entered = scope::enter(inside);
         // Two futures, each made in its place: one that is chosen between would be copied once more.
         match self.inner.take_unready(&self.state.readiness_limit) {
-            None => ResponseFuture::new(self.inner.call_ready(request, now), deadline, response, classifier),
-            Some(service) => ResponseFuture::new(service.call(request), deadline, response, classifier),
+            None => ResponseFuture::new(self.inner.call_ready(request, now), deadline, response, classifier, named),
+            Some(service) => ResponseFuture::new(service.call(request), deadline, response, classifier, named),
         }
     }
 }
