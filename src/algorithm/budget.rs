@@ -64,7 +64,7 @@ pub(crate) enum ClaimedToken {
 
 /// Why a wanted retry is not made.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Refused {
+pub(crate) enum NotGranted {
     /// There is no token.
     Exhausted,
     /// There is one, but retries have not been helping.
@@ -102,17 +102,17 @@ impl Ledger {
     }
 
     /// Withdraws a token for a wanted retry: from the deposits first, which expire.
-    pub(crate) fn withdraw(&mut self, now: Instant) -> Result<ClaimedToken, Refused> {
+    pub(crate) fn withdraw(&mut self, now: Instant) -> Result<ClaimedToken, NotGranted> {
         self.usefulness.want(now);
         if self.balance(now) == 0 {
-            return Err(Refused::Exhausted);
+            return Err(NotGranted::Exhausted);
         }
         if !self.usefulness.grant(now) {
-            return Err(Refused::NotHelping);
+            return Err(NotGranted::NotHelping);
         }
         match self.deposits.take(TOKEN, now) {
             Some(epoch) => Ok(ClaimedToken::Deposited { epoch }),
-            None => self.reserve.hold(now).then_some(ClaimedToken::Reserved).ok_or(Refused::Exhausted),
+            None => self.reserve.hold(now).then_some(ClaimedToken::Reserved).ok_or(NotGranted::Exhausted),
         }
     }
 

@@ -5,7 +5,7 @@ mod loom_tests;
 
 use std::time::Duration;
 
-use crate::algorithm::budget::{ClaimedToken, Ledger, Refused, Rules};
+use crate::algorithm::budget::{ClaimedToken, Ledger, NotGranted, Rules};
 use crate::ground::error::InvalidConfig;
 use crate::ground::settings::{Cached, Settings};
 use crate::ground::sync::{Arc, Mutex, lock};
@@ -215,7 +215,7 @@ impl Budget {
     }
 
     /// Pays for a retry that is wanted, if it can.
-    pub(crate) fn withdraw(&self, now: Instant) -> Result<Withdrawal, Refused> {
+    pub(crate) fn withdraw(&self, now: Instant) -> Result<Withdrawal, NotGranted> {
         let claim = self.shared.with(now, |ledger| ledger.withdraw(now))?;
         Ok(self.withdrawal(claim))
     }

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use pin_project::pin_project;
 
-use crate::algorithm::budget::Refused;
+use crate::algorithm::budget::NotGranted;
 use crate::ground::scope::attachment::{self, AttachmentSlot};
 use crate::ground::sync::{Mutex, lock};
 use crate::ground::verdict::Verdict;
@@ -82,11 +82,11 @@ impl Stop {
     }
 }
 
-impl From<Refused> for Stop {
-    fn from(refused: Refused) -> Self {
+impl From<NotGranted> for Stop {
+    fn from(refused: NotGranted) -> Self {
         match refused {
-            Refused::Exhausted => Self::Budget,
-            Refused::NotHelping => Self::NotHelping,
+            NotGranted::Exhausted => Self::Budget,
+            NotGranted::NotHelping => Self::NotHelping,
         }
     }
 }

@@ -168,7 +168,7 @@ proptest! {
                     let (share, has_token) = (model.want(now), model.has_token());
                     prop_assert!((ledger.granted_share(now) - share).abs() < 1e-9);
                     let claim = ledger.withdraw(now);
-                    prop_assert_eq!(has_token, claim != Err(Refused::Exhausted));
+                    prop_assert_eq!(has_token, claim != Err(NotGranted::Exhausted));
                     if has_token {
                         model.shares += share;
                         model.granted += f64::from(u8::from(claim.is_ok()));

@@ -150,7 +150,7 @@ fn refunded_retry_is_granted_again_at_once() {
     ledger.refund(claim);
     let claim = ledger.withdraw(START).unwrap();
     ledger.spend(claim, None, START);
-    assert_eq!(ledger.withdraw(START).unwrap_err(), Refused::NotHelping, "but once");
+    assert_eq!(ledger.withdraw(START).unwrap_err(), NotGranted::NotHelping, "but once");
 }
 
 #[test]
