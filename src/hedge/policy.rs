@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::call_settings::HedgeCallSettings;
 use super::config::{HedgeDelay, LearnedDelay};
 use crate::admission::keyed::Forgettable;
-use crate::algorithm::budget::Refused;
+use crate::algorithm::budget::NotGranted;
 use crate::algorithm::hedge::Latencies;
 use crate::ground::scope::Context;
 use crate::ground::sync::{Mutex, lock};
@@ -74,7 +74,7 @@ impl HedgePolicy {
     }
 
     /// Pays for an attempt. Inside a retry, the last token is left to it: a call that fails is worse than one that is slow.
-    pub(super) fn withdraw(&self, now: Instant) -> Result<Withdrawal, Refused> {
+    pub(super) fn withdraw(&self, now: Instant) -> Result<Withdrawal, NotGranted> {
         if self.inside_retries { self.budget.withdraw_spare(now) } else { self.budget.withdraw(now) }
     }
 

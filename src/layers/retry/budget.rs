@@ -221,9 +221,9 @@ impl Budget {
     }
 
     /// As [`withdraw`](Self::withdraw), but not with the last token.
-    pub(crate) fn withdraw_spare(&self, now: Instant) -> Result<Withdrawal, Refused> {
+    pub(crate) fn withdraw_spare(&self, now: Instant) -> Result<Withdrawal, NotGranted> {
         let withdraw = |ledger: &mut Ledger| match ledger.balance(now) {
-            0 | 1 => Err(Refused::Exhausted),
+            0 | 1 => Err(NotGranted::Exhausted),
             _ => ledger.withdraw(now),
         };
         let claim = self.shared.with(now, withdraw)?;
