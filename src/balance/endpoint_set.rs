@@ -182,11 +182,10 @@ impl EndpointSet {
         attempted.is_others_only() && self.members.iter().any(|member| attempted.contains(member.state.id))
     }
 
-    /// The position of a usable endpoint with a free permit that the call has not tried, in a tier that gets calls now.
-    pub(super) fn choose_other(&self, choice: ChoiceFor<'_>) -> Option<usize> {
+    /// A usable endpoint with a free permit that the call has not tried, in a tier that gets calls now.
+    pub(super) fn choose_other(&self, choice: ChoiceFor<'_>) -> Option<Chosen<'_>> {
         let tier = self.shares.only().or_else(|| self.shares.choose(|_| true, chance::sample()))?.tier;
-        let chosen = self.choose_within(tier, choice)?;
-        self.get(chosen).is_some_and(|member| is_untried(&member.state, choice)).then_some(chosen)
+        self.choose_within(tier, choice).filter(|chosen| is_untried(chosen.state, choice))
     }
 
     /// An endpoint of any tier that the call has not tried.

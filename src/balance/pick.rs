@@ -79,8 +79,7 @@ impl Balancer {
         }
         let (wanted, load) = (Wanted::Healthy, &self.common.load);
         let choice = ChoiceFor { wanted, now, load, attempted: Some(attempted), closed_only: true };
-        let chosen = set.choose_other(choice)?;
-        place(set, chosen, set.get(chosen)?, bound, choice)
+        place(set, set.choose_other(choice)?, bound, choice)
     }
 
     /// An endpoint whose breaker is half-open and has a free probe slot.
