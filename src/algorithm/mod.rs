@@ -15,3 +15,4 @@ pub(crate) mod limit;
 pub(crate) mod quarantine;
 pub(crate) mod queue;
 pub(crate) mod quorum;
+pub(crate) mod throttle;

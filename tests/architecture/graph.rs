@@ -62,6 +62,7 @@ const ORDER_WITHIN: [(&str, &[&[&str]]); 15] = [
                 "limit",
                 "quarantine",
                 "quorum",
+                "throttle",
             ],
             &["balance", "breaker", "budget", "queue"],
         ],
