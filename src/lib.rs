@@ -9,6 +9,7 @@
 //! | [`circuit_breaker`] | stops calls to a dependency that fails, hangs or is slow, and probes it with few calls |
 //! | [`bulkhead`] | bounds the calls in flight to one dependency, and the time that others queue |
 //! | [`rate_limit`] | bounds the calls per time; a call starts at once, after a bounded wait, or is refused |
+//! | [`throttle`] | refuses a share of the calls while an overloaded dependency refuses most of them |
 //! | [`quarantine`] | refuses requests that were lost on several endpoints, and may crash every instance that gets them |
 //! | [`fallback`] | answers in place of a service that refused or failed: another service, a closure or a value |
 //! | [`chaos`] | injects faults on purpose, for tests and drills |
@@ -168,7 +169,7 @@ pub use ground::chance::seed;
 pub use ground::sync::locks_held;
 pub use ground::{context, error, verdict};
 pub use layers::permits::{bulkhead, load_shed};
-pub use layers::{chaos, circuit_breaker, deadline, rate_limit, retry};
+pub use layers::{chaos, circuit_breaker, deadline, rate_limit, retry, throttle};
 
 pub mod keyed {
     //! State per key: how a layer tells requests apart.

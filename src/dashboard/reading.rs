@@ -33,7 +33,11 @@ impl Reading {
         let (mut good, mut failed, mut inside, mut given_up) = (None, None, None, None);
         let has_calls = !matches!(
             component.condition,
-            Condition::Deadline(_) | Condition::Chaos(_) | Condition::RateLimit(_) | Condition::Settings(_)
+            Condition::Deadline(_)
+                | Condition::Chaos(_)
+                | Condition::RateLimit(_)
+                | Condition::Settings(_)
+                | Condition::Throttle(_)
         );
         if has_calls {
             let of = |verdicts: &[&str]| {
@@ -52,7 +56,8 @@ impl Reading {
             | Condition::Deadline(_)
             | Condition::Fallback(_)
             | Condition::Quorum(_)
-            | Condition::Settings(_) => [None; GAUGES.len()],
+            | Condition::Settings(_)
+            | Condition::Throttle(_) => [None; GAUGES.len()],
             Condition::Retry(retry) => {
                 retries = Some(sum(&retry.retries));
                 [None, None, None, Some(f64::from(retry.budget_left)), None]

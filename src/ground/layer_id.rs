@@ -11,6 +11,7 @@ pub(crate) enum LayerKind {
     Bulkhead,
     CircuitBreaker,
     RateLimit,
+    Throttle,
     LoadShed,
     Hedge,
     Quorum,
@@ -23,12 +24,13 @@ pub(crate) enum LayerKind {
 }
 
 impl LayerKind {
-    pub(crate) const ALL: [Self; 13] = [
+    pub(crate) const ALL: [Self; 14] = [
         Self::Deadline,
         Self::Retry,
         Self::Bulkhead,
         Self::CircuitBreaker,
         Self::RateLimit,
+        Self::Throttle,
         Self::LoadShed,
         Self::Hedge,
         Self::Quorum,
@@ -47,6 +49,7 @@ impl LayerKind {
             Self::Bulkhead => "bulkhead",
             Self::CircuitBreaker => "circuit_breaker",
             Self::RateLimit => "rate_limit",
+            Self::Throttle => "throttle",
             Self::LoadShed => "load_shed",
             Self::Hedge => "hedge",
             Self::Quorum => "quorum",

@@ -10,6 +10,7 @@ use crate::layers::deadline::{DeadlineConfig, DeadlineLayer};
 use crate::layers::permits::bulkhead::{BulkheadConfig, BulkheadLayer};
 use crate::layers::permits::load_shed::{LoadShedConfig, LoadShedLayer};
 use crate::layers::retry::{RetryConfig, RetryLayer};
+use crate::layers::throttle::{ThrottleConfig, ThrottleLayer};
 use crate::quarantine::{QuarantineConfig, QuarantineLayer};
 
 impl DeadlineLayer<ByCode, ByTimeout> {
@@ -74,6 +75,16 @@ impl CircuitBreakerLayer<ByCode> {
     /// If a setting is out of its range; all faults are listed, with the path of the field.
     pub fn grpc(config: CircuitBreakerConfig) -> Result<Self, InvalidConfig> {
         Ok(CircuitBreakerLayer::new(config)?.with_classifier(ByCode::new()))
+    }
+}
+
+impl ThrottleLayer<ByCode> {
+    /// A throttle for gRPC: a refusal is `RESOURCE_EXHAUSTED`, or `UNAVAILABLE` with a pushback, in the head or in the trailers. See [`ByCode`].
+    ///
+    /// # Errors
+    /// If a setting is out of its range; all faults are listed, with the path of the field.
+    pub fn grpc(config: ThrottleConfig) -> Result<Self, InvalidConfig> {
+        Ok(ThrottleLayer::new(config)?.with_classifier(ByCode::new()))
     }
 }
 

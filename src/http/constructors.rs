@@ -9,6 +9,7 @@ use crate::layers::deadline::{DeadlineConfig, DeadlineLayer};
 use crate::layers::permits::bulkhead::{BulkheadConfig, BulkheadLayer};
 use crate::layers::permits::load_shed::{LoadShedConfig, LoadShedLayer};
 use crate::layers::retry::{RetryConfig, RetryLayer};
+use crate::layers::throttle::{ThrottleConfig, ThrottleLayer};
 use crate::quarantine::{QuarantineConfig, QuarantineLayer};
 use crate::quorum::{QuorumConfig, QuorumLayer};
 
@@ -84,6 +85,16 @@ impl CircuitBreakerLayer<ByStatus> {
     /// If a setting is out of its range; all faults are listed, with the path of the field.
     pub fn http(config: CircuitBreakerConfig) -> Result<Self, InvalidConfig> {
         Ok(CircuitBreakerLayer::new(config)?.with_classifier(ByStatus::new()))
+    }
+}
+
+impl ThrottleLayer<ByStatus> {
+    /// A throttle for HTTP: a refusal is a 429, or a 503 or another 5xx with a `Retry-After`. See [`ByStatus`].
+    ///
+    /// # Errors
+    /// If a setting is out of its range; all faults are listed, with the path of the field.
+    pub fn http(config: ThrottleConfig) -> Result<Self, InvalidConfig> {
+        Ok(ThrottleLayer::new(config)?.with_classifier(ByStatus::new()))
     }
 }
 

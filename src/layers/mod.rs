@@ -8,3 +8,4 @@ pub mod deadline;
 pub(crate) mod permits;
 pub mod rate_limit;
 pub mod retry;
+pub mod throttle;

@@ -50,6 +50,7 @@ pub(crate) enum Gauge {
     Limit,
     ServiceTime,
     RateLimit,
+    ThrottleShare,
     BudgetLeft,
     GrantedShare,
     HedgeBudgetLeft,
@@ -75,6 +76,7 @@ impl Gauge {
         Self::Limit,
         Self::ServiceTime,
         Self::RateLimit,
+        Self::ThrottleShare,
         Self::BudgetLeft,
         Self::GrantedShare,
         Self::HedgeBudgetLeft,
@@ -100,6 +102,7 @@ impl Gauge {
             Self::Limit => "seawall_limit",
             Self::ServiceTime => "seawall_service_time_seconds",
             Self::RateLimit => "seawall_rate_limit_per_second",
+            Self::ThrottleShare => "seawall_throttle_share",
             Self::BudgetLeft => "seawall_retry_budget_left",
             Self::GrantedShare => "seawall_retry_granted_share",
             Self::HedgeBudgetLeft => "seawall_hedge_budget_left",
@@ -136,6 +139,9 @@ impl Gauge {
             Self::Limit => "Permits for each key or endpoint",
             Self::ServiceTime => "How long a permit is held, inner waits included",
             Self::RateLimit => "Calls a second that the rate limit admits",
+            Self::ThrottleShare => {
+                "The share of the calls that a throttle refuses, from 0 to 1; with keys, the highest"
+            }
             Self::BudgetLeft => "Retries that could be made now",
             Self::GrantedShare => {
                 "Share of the wanted retries that the budget grants; below 1 if retries have not helped"

@@ -71,7 +71,7 @@ pub use self::observed::Unsupported;
 pub use self::snapshot::{
     BreakerCondition, ChaosCondition, Command, ComponentSnapshot, Condition, Counts, DeadlineCondition,
     FallbackCondition, GateCondition, HedgeCondition, LastRefusal, LastTransition, Latency, QuarantineCondition,
-    QuorumCondition, RateLimitCondition, RetryCondition, SettingsCondition, Snapshot,
+    QuorumCondition, RateLimitCondition, RetryCondition, SettingsCondition, Snapshot, ThrottleCondition,
 };
 use self::table::{ComponentEntry, NameAndKind, SharedRegistry};
 use crate::ground::error::InvalidConfig;

@@ -196,6 +196,7 @@ fn gauges(condition: &Condition) -> Vec<(Gauge, f64)> {
         Condition::Settings(settings) => {
             vec![(Gauge::SettingsRejected, f64::from(u8::from(settings.rejected_for.is_some())))]
         }
+        Condition::Throttle(throttle) => vec![(Gauge::ThrottleShare, throttle.share)],
         Condition::RateLimit(limit) => {
             vec![(Gauge::RateLimit, limit.per_second), (Gauge::Waiting, limit.waiting as f64)]
         }

@@ -110,6 +110,8 @@ pub enum Condition {
     CircuitBreaker(BreakerCondition),
     /// The state of a [`RateLimitLayer`](crate::rate_limit::RateLimitLayer).
     RateLimit(RateLimitCondition),
+    /// The state of a [`ThrottleLayer`](crate::throttle::ThrottleLayer).
+    Throttle(ThrottleCondition),
     /// The state of a [`LoadShedLayer`](crate::load_shed::LoadShedLayer).
     LoadShed(GateCondition),
     /// The state of a [`QuarantineLayer`](crate::quarantine::QuarantineLayer).
@@ -339,6 +341,21 @@ pub struct RateLimitCondition {
     pub waiting: u64,
     /// The calls that have started.
     pub passed: u64,
+}
+
+/// The calls of a throttle's window, and how many of all calls it refuses. With keys: the calls of all keys, and the highest share.
+#[derive(Clone, Copy, Debug, PartialEq)]
+#[cfg_attr(feature = "config", derive(serde::Serialize))]
+#[non_exhaustive]
+pub struct ThrottleCondition {
+    /// Whether calls are counted and refused.
+    pub enabled: bool,
+    /// All calls, those that were refused locally included.
+    pub requests: u64,
+    /// The calls that were sent and not refused by the dependency.
+    pub accepted: u64,
+    /// The share of the calls that is refused locally, within `0..=1`.
+    pub share: f64,
 }
 
 /// A change to a component by hand.

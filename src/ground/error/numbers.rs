@@ -22,6 +22,7 @@ use super::{Trip, TripCause};
 /// | `rate_limited` | `limit` and `per`, `waiting`, `expected`, and `time_left` where there is a deadline |
 /// | `circuit_open` | `opened_by`, `open_for`, `breaks`, `next_probe`; and `calls`, `failures`, `slow`, `overdue`, `unanswered`, unless it was forced open |
 /// | `deadline_exceeded`, `head_timeout`, `idle_timeout`, `attempt_timeout`, `hold_exceeded`, `request_idle` | `given` and `elapsed` |
+/// | `throttled` | `requests`, `accepted` and `share` |
 /// | `no_endpoints` | `endpoints`, `open`, `ejected`, `by_hand`, and `next_probe` if a breaker is open |
 /// | `not_ready` | `waiting` and `limit`, if too many were waiting; `given` and `elapsed`, if its time was over |
 ///
@@ -58,6 +59,8 @@ enum NumbersKind {
     Timeout { given: Nanos, elapsed: Nanos },
     /// Of a balancer.
     Endpoints(EndpointCounts),
+    /// Of a throttle.
+    Throttle(ThrottleNumbers),
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -76,6 +79,14 @@ struct EndpointCounts {
     open: u32,
     ejected: u32,
     by_hand: u32,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+struct ThrottleNumbers {
+    requests: u64,
+    accepted: u64,
+    /// In millionths.
+    share: u32,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -136,24 +147,36 @@ impl Numbers {
         Self(NumbersKind::Endpoints(EndpointCounts { next_probe, endpoints, open, ejected, by_hand }))
     }
 
+    /// The numbers of a throttle: the calls of its window, those that were accepted, and the share of all that it refuses.
+    pub(crate) fn of_throttle(requests: u64, accepted: u64, share: f64) -> Self {
+        Self(NumbersKind::Throttle(ThrottleNumbers { requests, accepted, share: (share * MILLION).round() as u32 }))
+    }
+
     fn permits(&self) -> Permits {
         match self.0 {
             NumbersKind::Permits(permits) => permits,
-            NumbersKind::Outage(_) | NumbersKind::Timeout { .. } | NumbersKind::Endpoints(_) => Permits::NONE,
+            _ => Permits::NONE,
         }
     }
 
     fn outage(&self) -> Option<OutageNumbers> {
         match self.0 {
             NumbersKind::Outage(outage) => Some(outage),
-            NumbersKind::Permits(_) | NumbersKind::Timeout { .. } | NumbersKind::Endpoints(_) => None,
+            _ => None,
         }
     }
 
     fn set(&self) -> Option<EndpointCounts> {
         match self.0 {
             NumbersKind::Endpoints(set) => Some(set),
-            NumbersKind::Permits(_) | NumbersKind::Outage(_) | NumbersKind::Timeout { .. } => None,
+            _ => None,
+        }
+    }
+
+    fn throttle(&self) -> Option<ThrottleNumbers> {
+        match self.0 {
+            NumbersKind::Throttle(throttle) => Some(throttle),
+            _ => None,
         }
     }
 
@@ -253,6 +276,21 @@ impl Numbers {
         self.trip().map(|trip| trip.unanswered)
     }
 
+    /// The calls of a throttle's window, those that it refused included.
+    pub fn requests(&self) -> Option<u64> {
+        self.throttle().map(|throttle| throttle.requests)
+    }
+
+    /// The [`requests`](Self::requests) that were sent and not refused by the dependency.
+    pub fn accepted(&self) -> Option<u64> {
+        self.throttle().map(|throttle| throttle.accepted)
+    }
+
+    /// The share of all calls that the throttle refuses, within `0..=1`. Calls of low priority are refused first.
+    pub fn share(&self) -> Option<f64> {
+        self.throttle().map(|throttle| f64::from(throttle.share) / MILLION)
+    }
+
     /// The time that the call, the attempt or the wait was given.
     pub fn given(&self) -> Option<Duration> {
         self.timeout().and_then(|(given, _)| given.get())
@@ -267,10 +305,13 @@ impl Numbers {
     fn timeout(&self) -> Option<(Nanos, Nanos)> {
         match self.0 {
             NumbersKind::Timeout { given, elapsed } => Some((given, elapsed)),
-            NumbersKind::Permits(_) | NumbersKind::Outage(_) | NumbersKind::Endpoints(_) => None,
+            _ => None,
         }
     }
 }
+
+/// Shares are stored as whole numbers, so that numbers can be compared.
+const MILLION: f64 = 1e6;
 
 impl Permits {
     const NONE: Self = Self {

@@ -42,11 +42,13 @@ pub enum Reason {
     NoEndpoints,
     /// Requests like this one were lost with the instances that they were sent to. Nothing was sent.
     Quarantined,
+    /// The dependency refuses most calls for overload, so a share of them is refused by the client. Nothing was sent.
+    Throttled,
 }
 
 impl Reason {
     /// All reasons, in the order of their numbers.
-    pub(crate) const ALL: [Self; 18] = [
+    pub(crate) const ALL: [Self; 19] = [
         Self::DeadlineExpired,
         Self::DeadlineExceeded,
         Self::HeadTimeout,
@@ -65,6 +67,7 @@ impl Reason {
         Self::Injected,
         Self::NoEndpoints,
         Self::Quarantined,
+        Self::Throttled,
     ];
 
     /// The reason in one word, for logs and metrics.
@@ -88,6 +91,7 @@ impl Reason {
             Self::Injected => "injected",
             Self::NoEndpoints => "no_endpoints",
             Self::Quarantined => "quarantined",
+            Self::Throttled => "throttled",
         }
     }
 
@@ -112,14 +116,15 @@ impl Reason {
             Self::Injected => "a fault was injected on purpose",
             Self::NoEndpoints => "there is no endpoint, or none takes calls now",
             Self::Quarantined => "requests like this one were lost with their connections",
+            Self::Throttled => "the dependency is overloaded and refuses most calls",
         }
     }
 
     /// The time after which another try may succeed: the `known` one, or else a floor. A refusal that another try can help always
     /// has one. After a timeout only more time helps, and there is none unless the layer knows it.
     ///
-    /// The floor of a queue and of a rate is short, because permits return at any moment. A breaker, a service that is not ready
-    /// and an endpoint take longer to recover.
+    /// The floor of a queue and of a rate is short, because permits return at any moment. A breaker, a service that is not ready,
+    /// an endpoint and an overloaded dependency take longer to recover.
     pub(super) fn retry_after(self, known: Option<Duration>) -> Option<Duration> {
         let floor = match self {
             Self::QueueFull
@@ -129,7 +134,7 @@ impl Reason {
             | Self::Displaced
             | Self::NoQuorum
             | Self::Injected => 100,
-            Self::CircuitOpen | Self::NotReady | Self::NoEndpoints | Self::Quarantined => 1000,
+            Self::CircuitOpen | Self::NotReady | Self::NoEndpoints | Self::Quarantined | Self::Throttled => 1000,
             Self::DeadlineExpired
             | Self::DeadlineExceeded
             | Self::HeadTimeout

@@ -132,8 +132,8 @@ impl Rejected {
         self.reason
     }
 
-    /// The layer, in one word: `deadline`, `retry`, `hedge`, `quorum`, `circuit_breaker`, `bulkhead`, `rate_limit`, `load_shed`,
-    /// `fallback`, `chaos`, `balance`.
+    /// The layer, in one word: `deadline`, `retry`, `hedge`, `quorum`, `circuit_breaker`, `bulkhead`, `rate_limit`, `throttle`,
+    /// `load_shed`, `quarantine`, `fallback`, `chaos`, `balance`.
     pub fn layer(&self) -> &'static str {
         self.layer_id.kind().as_str()
     }
@@ -167,7 +167,8 @@ impl Rejected {
     }
 
     /// The numbers behind the refusal, as far as the layer has any: time left, expected time, calls waiting and the limit; the
-    /// cause and age of a breaker's outage and its next probe; the time that a call was given.
+    /// cause and age of a breaker's outage and its next probe; the calls that an overloaded dependency got and accepted; the time that a
+    /// call was given.
     pub fn numbers(&self) -> Numbers {
         self.numbers
     }
@@ -193,7 +194,8 @@ impl Rejected {
             | Reason::NoQuorum
             | Reason::Injected
             | Reason::NoEndpoints
-            | Reason::Quarantined => RefusalKind::Unavailable,
+            | Reason::Quarantined
+            | Reason::Throttled => RefusalKind::Unavailable,
         }
     }
 }

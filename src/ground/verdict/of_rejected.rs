@@ -37,7 +37,8 @@ impl Reason {
             | Self::RequestIdle
             | Self::Injected
             | Self::NoEndpoints
-            | Self::Quarantined => Verdict::Ignored,
+            | Self::Quarantined
+            | Self::Throttled => Verdict::Ignored,
         }
     }
 }

@@ -102,6 +102,7 @@ mod tests {
             Reason::Displaced,
             Reason::Injected,
             Reason::Quarantined,
+            Reason::Throttled,
         ] {
             assert_eq!(code(reason), Code::Unavailable, "{reason:?}");
         }

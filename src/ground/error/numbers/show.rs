@@ -45,6 +45,9 @@ impl fmt::Display for Numbers {
         if let Some(by_hand) = self.by_hand().filter(|by_hand| *by_hand > 0) {
             write(format_args!("set aside by hand {by_hand}"))?;
         }
+        if let (Some(requests), Some(accepted), Some(share)) = (self.requests(), self.accepted(), self.share()) {
+            write(format_args!("accepted {accepted} of {requests} calls, refusing {:.0} %", 100.0 * share))?;
+        }
         match self.next_probe() {
             Some(time) if time.is_zero() => write(format_args!("probing now"))?,
             Some(time) => write(format_args!("next probe in {time:.1?}"))?,
@@ -110,6 +113,14 @@ impl serde::Serialize for Numbers {
         for (name, time) in times {
             if let Some(time) = time {
                 map.serialize_entry(name, &time.as_secs_f64())?;
+            }
+        }
+        if let Some(share) = self.share() {
+            map.serialize_entry("share", &share)?;
+        }
+        for (name, count) in [("requests", self.requests()), ("accepted", self.accepted())] {
+            if let Some(count) = count {
+                map.serialize_entry(name, &count)?;
             }
         }
         let counts = [
