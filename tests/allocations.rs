@@ -18,6 +18,7 @@ use seawall::quarantine::{QuarantineConfig, QuarantineLayer};
 use seawall::rate_limit::{RateLimitConfig, RateLimitLayer};
 use seawall::registry::Registry;
 use seawall::retry::{RetryConfig, RetryLayer};
+use seawall::throttle::{ThrottleConfig, ThrottleLayer};
 use tower::{BoxError, Layer, Service, ServiceBuilder, service_fn};
 
 type Callee = tower::util::ServiceFn<fn(u32) -> Ready<Result<u32, BoxError>>>;
@@ -87,6 +88,11 @@ fn free_bulkhead_allocates_nothing() {
 fn unexhausted_rate_limit_allocates_nothing() {
     let config = RateLimitConfig { permits: 1_000_000, ..RateLimitConfig::default() };
     assert_eq!(allocations(RateLimitLayer::new(config).unwrap().layer(callee())), 0);
+}
+
+#[test]
+fn throttle_without_refusals_allocates_nothing() {
+    assert_eq!(allocations(ThrottleLayer::new(ThrottleConfig::default()).unwrap().layer(callee())), 0);
 }
 
 #[test]

@@ -13,6 +13,7 @@ use seawall::quarantine::{Quarantine, QuarantineConfig, QuarantineHandle, Quaran
 use seawall::rate_limit::{RateLimit, RateLimitConfig, RateLimitHandle, RateLimitLayer};
 use seawall::registry::Registry;
 use seawall::retry::{Budget, Retry, RetryConfig, RetryLayer};
+use seawall::throttle::{Throttle, ThrottleConfig, ThrottleHandle, ThrottleLayer};
 use tower::{BoxError, Layer, Service, service_fn};
 
 type Callee = tower::util::ServiceFn<fn(u32) -> Ready<Result<u32, BoxError>>>;
@@ -46,6 +47,8 @@ fn layers_services_and_handles_are_send_sync_clone() {
     is_shared::<CircuitBreaker<Callee>>();
     is_shared::<Bulkhead<Callee>>();
     is_shared::<RateLimit<Callee>>();
+    is_shared::<Throttle<Callee>>();
+    is_shared::<ThrottleHandle>();
     is_shared::<LoadShed<Callee>>();
     is_shared::<Quarantine<Callee, fn(&u32) -> u32>>();
     is_shared::<QuarantineHandle>();
@@ -67,6 +70,7 @@ fn calls_of_every_layer_are_send() {
     has_shared_parts(CircuitBreakerLayer::new(CircuitBreakerConfig::default()).unwrap(), callee(), 7);
     has_shared_parts(BulkheadLayer::new(BulkheadConfig::default()).unwrap(), callee(), 7);
     has_shared_parts(RateLimitLayer::new(RateLimitConfig::default()).unwrap(), callee(), 7);
+    has_shared_parts(ThrottleLayer::new(ThrottleConfig::default()).unwrap(), callee(), 7);
     has_shared_parts(LoadShedLayer::new(LoadShedConfig::default()).unwrap(), callee(), 7);
 }
 

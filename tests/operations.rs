@@ -17,6 +17,7 @@ use seawall::load_shed::LoadShedConfig;
 use seawall::quarantine::QuarantineConfig;
 use seawall::rate_limit::RateLimitConfig;
 use seawall::retry::{Backoff, BudgetConfig, RetryConfig};
+use seawall::throttle::ThrottleConfig;
 use syn::visit::{self, Visit};
 
 fn page() -> String {
@@ -92,6 +93,7 @@ fn heading(config: &str) -> Option<&'static str> {
         "LoadShedConfig" => "## Load shed",
         "CircuitBreakerConfig" => "## Circuit breaker",
         "RateLimitConfig" => "## Rate limit",
+        "ThrottleConfig" => "## Throttle",
         "ChaosConfig" => "## Chaos",
         "QuarantineConfig" => "## Quarantine",
         "FallbackConfig" => "## Fallback",
@@ -187,6 +189,7 @@ fn every_default_matches_the_code() {
     check_defaults::<CircuitBreakerConfig>(&page, "## Circuit breaker", "setting");
     check_defaults::<EjectionConfig>(&page, "## Balance", "setting of `ejection`");
     check_defaults::<RateLimitConfig>(&page, "## Rate limit", "setting");
+    check_defaults::<ThrottleConfig>(&page, "## Throttle", "setting");
     check_defaults::<ChaosConfig>(&page, "## Chaos", "setting");
     check_defaults::<QuarantineConfig>(&page, "## Quarantine", "setting");
     check_defaults::<FallbackConfig>(&page, "## Fallback", "setting");

@@ -18,6 +18,7 @@ use seawall::retry::{RetryConfig, RetryLayer};
 use seawall::stack::{
     self, BalancedClientConfig, BalancedClientLayer, ClientConfig, ClientLayer, ServerConfig, ServerLayer,
 };
+use seawall::throttle::{ThrottleConfig, ThrottleLayer};
 use tower::retry::budget::{Budget, TpsBudget};
 use tower::retry::{Policy, RetryLayer as TowerRetryLayer};
 use tower::{BoxError, Service, ServiceBuilder};
@@ -99,6 +100,11 @@ pub fn chaos() -> ChaosLayer {
 /// A fallback that is not needed.
 pub fn fallback() -> FallbackLayer<fallback::Value<u64>> {
     FallbackLayer::new(FallbackConfig::default(), fallback::value(0)).expect("the default is valid")
+}
+
+/// A throttle of a dependency that refuses nothing.
+pub fn throttle() -> ThrottleLayer {
+    ThrottleLayer::new(ThrottleConfig::default()).expect("the default is valid")
 }
 
 /// A quarantine without suspects.

@@ -13,6 +13,7 @@ use crate::http::propagation::{HttpPropagator, Inject, InjectLayer, PropagationC
 use crate::http::{ByExtension, ByMethod, ByStatus, HedgeReplay};
 use crate::layers::deadline::{Deadline, DeadlineLayer};
 use crate::layers::retry::{Budget, Retry, RetryLayer};
+use crate::layers::throttle::{Throttle, ThrottleHandle, ThrottleLayer};
 
 /// The layers around the clients of a dependency with several endpoints. See [`balanced_client`].
 ///
@@ -21,6 +22,7 @@ use crate::layers::retry::{Budget, Retry, RetryLayer};
 pub struct BalancedClientLayer<C = ByStatus, R = ByMethod, P = HttpPropagator, L = ByExtension> {
     deadline: DeadlineLayer<C, L>,
     retry: RetryLayer<C, R>,
+    throttle: ThrottleLayer<C>,
     hedge: HedgeLayer<C, HedgeReplay<R>>,
     balance: BalanceLayer<C>,
     inject: InjectLayer<P>,
@@ -91,12 +93,13 @@ impl<C: Clone, R: Clone, P, L> BalancedClientLayer<C, R, P, L> {
         inject: impl FnOnce(PropagationConfig) -> Result<InjectLayer<P>, InvalidConfig>,
     ) -> Result<Self, InvalidConfig> {
         config.validate()?;
-        let BalancedClientConfig { deadline, retry, hedge, balance, propagation, max_unready } = config.clone();
+        let BalancedClientConfig { deadline, retry, throttle, hedge, balance, propagation, max_unready } = config.clone();
         let retry = RetryLayer::new(retry)?.with_classifier(classifier.clone()).with_replay(replay.clone());
         let hedge = HedgeLayer::new(hedge)?.inside_retries(retry.budget().clone());
         Ok(Self {
             deadline: DeadlineLayer::new(deadline)?.with_classifier(classifier.clone()).with_timing(timing),
             retry,
+            throttle: ThrottleLayer::new(throttle)?.with_classifier(classifier.clone()),
             hedge: hedge.with_classifier(classifier.clone()).with_replay(HedgeReplay::new(replay)),
             balance: BalanceLayer::new(balance)?.with_classifier(classifier).with_max_unready(max_unready),
             inject: inject(propagation)?,
@@ -121,6 +124,7 @@ impl<C, R, P, L> BalancedClientLayer<C, R, P, L> {
         BalancedClientLayer {
             deadline: self.deadline.with_classifier(classifier.clone()),
             retry: self.retry.with_classifier(classifier.clone()),
+            throttle: self.throttle.with_classifier(classifier.clone()),
             hedge: self.hedge.with_classifier(classifier.clone()),
             balance: self.balance.with_classifier(classifier),
             inject: self.inject,
@@ -133,14 +137,14 @@ impl<C, R, P, L> BalancedClientLayer<C, R, P, L> {
     /// [`HedgeReplay`].
     #[must_use]
     pub fn with_replay<Q: Clone>(self, replay: Q) -> BalancedClientLayer<C, Q, P, L> {
-        let Self { deadline, retry, hedge, balance, inject, config } = self;
+        let Self { deadline, retry, throttle, hedge, balance, inject, config } = self;
         let hedge = hedge.with_replay(HedgeReplay::new(replay.clone()));
-        BalancedClientLayer { deadline, retry: retry.with_replay(replay), hedge, balance, inject, config }
+        BalancedClientLayer { deadline, retry: retry.with_replay(replay), throttle, hedge, balance, inject, config }
     }
 
     /// Applies `config` to all layers, for all clones of this value and all services made by it. An invalid config changes nothing. The
     /// page of each layer says which state survives and what calls in flight keep: [deadline](crate::deadline#reload),
-    /// [retry](crate::retry#reload), [hedge](crate::hedge#reload), [balance](crate::balance#reload).
+    /// [retry](crate::retry#reload), [throttle](crate::throttle#reload), [hedge](crate::hedge#reload), [balance](crate::balance#reload).
     ///
     /// `propagation.headers` is fixed for the lifetime of the layers: a different value is a fault. The endpoints are no setting: they
     /// change through [`balance`](Self::balance).
@@ -173,6 +177,7 @@ impl<C, R, P, L> BalancedClientLayer<C, R, P, L> {
             [
                 self.deadline.core.apply(&config.deadline),
                 self.retry.core.apply(&config.retry),
+                self.throttle.core.apply(&config.throttle),
                 self.hedge.core.apply(&config.hedge),
                 self.balance.core.apply(&config.balance),
             ]
@@ -210,6 +215,7 @@ impl<C, R, P, L> BalancedClientLayer<C, R, P, L> {
         [
             self.deadline.core.observed(),
             self.retry.core.observed(),
+            self.throttle.core.observed(),
             self.hedge.core.observed(),
             self.balance.core.observed(),
         ]
@@ -230,7 +236,7 @@ impl<C, R, P, L> BalancedClientLayer<C, R, P, L> {
 
         let inject = self.inject.clone();
         let client = self.balance.service(move |endpoint| inject.layer(connect(endpoint)));
-        self.deadline.layer(self.retry.layer(self.hedge.layer(client)))
+        self.deadline.layer(self.retry.layer(self.throttle.layer(self.hedge.layer(client))))
     }
 
     /// How long an attempt may take now before it is hedged; `None` if slow attempts are not hedged now.
@@ -243,6 +249,11 @@ impl<C, R, P, L> BalancedClientLayer<C, R, P, L> {
         self.retry.budget()
     }
 
+    /// Returns a handle that shows the throttle.
+    pub fn throttle(&self) -> ThrottleHandle {
+        self.throttle.handle()
+    }
+
     /// Returns a handle that shows the endpoints, and can change, drain and isolate them.
     pub fn balance(&self) -> BalanceHandle {
         self.balance.handle()
@@ -252,4 +263,4 @@ impl<C, R, P, L> BalancedClientLayer<C, R, P, L> {
 /// The type of a client over several endpoints with all its layers, for places that need a type, as for
 /// [`Client`](super::Client).
 pub type BalancedClient<S, C = ByStatus, R = ByMethod, P = HttpPropagator, L = ByExtension> =
-    Deadline<Retry<Hedge<Balance<Inject<S, P>, C>, C, HedgeReplay<R>>, C, R>, C, L>;
+    Deadline<Retry<Throttle<Hedge<Balance<Inject<S, P>, C>, C, HedgeReplay<R>>, C>, C, R>, C, L>;

@@ -15,6 +15,7 @@ use crate::layers::circuit_breaker::{CircuitBreaker, CircuitBreakerHandle, Circu
 use crate::layers::deadline::{Deadline, DeadlineLayer};
 use crate::layers::permits::bulkhead::{Bulkhead, BulkheadLayer, PermitsHandle};
 use crate::layers::retry::{Budget, Retry, RetryLayer};
+use crate::layers::throttle::{Throttle, ThrottleHandle, ThrottleLayer};
 
 /// The layers around a client of one dependency. See the [module](super) for their order, and [`client`].
 ///
@@ -24,6 +25,7 @@ use crate::layers::retry::{Budget, Retry, RetryLayer};
 pub struct ClientLayer<C = ByStatus, R = ByMethod, P = HttpPropagator, L = ByExtension> {
     deadline: DeadlineLayer<C, L>,
     retry: RetryLayer<C, R, PerAuthority>,
+    throttle: ThrottleLayer<C, PerAuthority>,
     bulkhead: BulkheadLayer<C, PerAuthority>,
     circuit_breaker: CircuitBreakerLayer<C, PerAuthority>,
     inject: InjectLayer<P>,
@@ -64,18 +66,28 @@ impl<C: Clone, R, P, L> ClientLayer<C, R, P, L> {
         inject: impl FnOnce(crate::http::propagation::PropagationConfig) -> Result<InjectLayer<P>, InvalidConfig>,
     ) -> Result<Self, InvalidConfig> {
         config.validate()?;
-        let ClientConfig { deadline, retry, bulkhead, circuit_breaker, propagation, per_authority, max_unready } =
-            config.clone();
+        let ClientConfig {
+            deadline,
+            retry,
+            throttle,
+            bulkhead,
+            circuit_breaker,
+            propagation,
+            per_authority,
+            max_unready,
+        } = config.clone();
         let keying = PerAuthority(per_authority);
         let bulkhead = BulkheadLayer::new(bulkhead)?.with_classifier(classifier.clone()).with_keying(keying);
         let circuit_breaker =
             CircuitBreakerLayer::new(circuit_breaker)?.with_classifier(classifier.clone()).with_keying(keying);
         // Calls wait for the client in the breaker. The layers around the breaker always see it ready.
         let circuit_breaker = circuit_breaker.with_max_unready(max_unready);
+        let throttle = ThrottleLayer::new(throttle)?.with_classifier(classifier.clone()).with_keying(keying);
         bulkhead.connect(circuit_breaker.ahead());
         Ok(Self {
             deadline: DeadlineLayer::new(deadline)?.with_classifier(classifier.clone()).with_timing(timing),
             retry: RetryLayer::new(retry)?.with_classifier(classifier).with_replay(replay).with_keying(keying),
+            throttle,
             bulkhead,
             circuit_breaker,
             inject: inject(propagation)?,
@@ -107,6 +119,7 @@ impl<C, R, P, L> ClientLayer<C, R, P, L> {
         ClientLayer {
             deadline: self.deadline.with_classifier(classifier.clone()),
             retry: self.retry.with_classifier(classifier.clone()),
+            throttle: self.throttle.with_classifier(classifier.clone()),
             bulkhead: self.bulkhead.with_classifier(classifier.clone()),
             circuit_breaker: self.circuit_breaker.with_classifier(classifier),
             inject: self.inject,
@@ -118,13 +131,14 @@ impl<C, R, P, L> ClientLayer<C, R, P, L> {
     /// limit for bodies, or a different one.
     #[must_use]
     pub fn with_replay<Q>(self, replay: Q) -> ClientLayer<C, Q, P, L> {
-        let Self { deadline, retry, bulkhead, circuit_breaker, inject, config } = self;
-        ClientLayer { deadline, retry: retry.with_replay(replay), bulkhead, circuit_breaker, inject, config }
+        let Self { deadline, retry, throttle, bulkhead, circuit_breaker, inject, config } = self;
+        let retry = retry.with_replay(replay);
+        ClientLayer { deadline, retry, throttle, bulkhead, circuit_breaker, inject, config }
     }
 
     /// Applies `config` to all layers, for all clones of this value, all services made by it and all keys. An invalid config changes
     /// nothing. The page of each layer says which state survives and what calls in flight keep:
-    /// [deadline](crate::deadline#reload), [retry](crate::retry#reload), [bulkhead](crate::bulkhead#reload),
+    /// [deadline](crate::deadline#reload), [retry](crate::retry#reload), [throttle](crate::throttle#reload), [bulkhead](crate::bulkhead#reload),
     /// [circuit breaker](crate::circuit_breaker#reload).
     ///
     /// `propagation.headers` and `per_authority` are fixed for the lifetime of the layers: a different value is a fault.
@@ -164,6 +178,7 @@ impl<C, R, P, L> ClientLayer<C, R, P, L> {
             [
                 self.deadline.core.apply(&config.deadline),
                 self.retry.core.apply(&config.retry),
+                self.throttle.core.apply(&config.throttle),
                 self.bulkhead.core.apply(&config.bulkhead),
                 self.circuit_breaker.core.apply(&config.circuit_breaker),
             ]
@@ -214,10 +229,11 @@ impl<C, R, P, L> ClientLayer<C, R, P, L> {
         Ok(self)
     }
 
-    fn observed(&self) -> [Arc<dyn Observed>; 4] {
+    fn observed(&self) -> [Arc<dyn Observed>; 5] {
         [
             self.deadline.core.observed(),
             self.retry.core.observed(),
+            self.throttle.core.observed(),
             self.bulkhead.core.observed(),
             self.circuit_breaker.core.observed(),
         ]
@@ -234,6 +250,11 @@ impl<C, R, P, L> ClientLayer<C, R, P, L> {
     /// The retry budget. With [`per_authority`](ClientConfig::per_authority), it is the budget of requests without a host.
     pub fn budget(&self) -> &Budget {
         self.retry.budget()
+    }
+
+    /// Returns a handle that shows the throttle.
+    pub fn throttle(&self) -> ThrottleHandle<PerAuthority> {
+        self.throttle.handle()
     }
 
     /// Returns a handle that shows the bulkhead and can change its limit.
@@ -254,6 +275,7 @@ impl<S, C: Clone, R: Clone, P: Clone, L: Clone> Layer<S> for ClientLayer<C, R, P
         let client = self.inject.layer(client);
         let client = self.circuit_breaker.layer(client);
         let client = self.bulkhead.layer(client);
+        let client = self.throttle.layer(client);
         let client = self.retry.layer(client);
         self.deadline.layer(client)
     }
@@ -326,5 +348,13 @@ impl<S, C: Clone, R: Clone, P: Clone, L: Clone> Layer<S> for ClientLayer<C, R, P
 /// }
 /// # let _ = calls;
 /// ```
-pub type Client<S, C = ByStatus, R = ByMethod, P = HttpPropagator, L = ByExtension> =
-    Deadline<Retry<Bulkhead<CircuitBreaker<Inject<S, P>, C, PerAuthority>, C, PerAuthority>, C, R, PerAuthority>, C, L>;
+pub type Client<S, C = ByStatus, R = ByMethod, P = HttpPropagator, L = ByExtension> = Deadline<
+    Retry<
+        Throttle<Bulkhead<CircuitBreaker<Inject<S, P>, C, PerAuthority>, C, PerAuthority>, C, PerAuthority>,
+        C,
+        R,
+        PerAuthority,
+    >,
+    C,
+    L,
+>;

@@ -18,6 +18,7 @@ use crate::layers::deadline::DeadlineConfig;
 use crate::layers::permits::bulkhead::BulkheadConfig;
 use crate::layers::permits::load_shed::LoadShedConfig;
 use crate::layers::retry::{BudgetConfig, RetryConfig};
+use crate::layers::throttle::ThrottleConfig;
 #[cfg(feature = "config")]
 use crate::loader::{HumanTime, Off};
 
@@ -57,6 +58,11 @@ pub struct ClientConfig {
     pub deadline: DeadlineConfig,
     /// When a failed call is retried. `max_attempts: 1` disables retries. Default: three attempts, within a budget.
     pub retry: RetryConfig,
+    /// When to refuse a share of the calls, because the dependency refuses most of them for overload. Default: never. In code, enable it
+    /// by `ThrottleConfig::default()`; in a file, by `enabled = true`. It is for a dependency whose refusals are about all calls: one that
+    /// refuses a single tenant for its quota would have the calls of the others [refused, too](crate::throttle#when-not).
+    #[cfg_attr(feature = "config", serde(deserialize_with = "ClientThrottle::deserialize"))]
+    pub throttle: ThrottleConfig,
     /// How many calls are in flight to the dependency at once. Default: 64; further calls wait for up to 10 s.
     pub bulkhead: BulkheadConfig,
     /// When to stop sending calls. Default: when nine tenths of the last calls failed, or most were slow.
@@ -79,6 +85,7 @@ impl Default for ClientConfig {
         Self {
             deadline: DeadlineConfig::default(),
             retry: RetryConfig::default(),
+            throttle: client_throttle(),
             bulkhead: BulkheadConfig::default(),
             circuit_breaker: CircuitBreakerConfig::default(),
             propagation: PropagationConfig::default(),
@@ -92,6 +99,7 @@ impl Validate for ClientConfig {
     fn check(&self, validation: &mut Validation) {
         validation.nested("deadline", |validation| self.deadline.check(validation));
         validation.nested("retry", |validation| self.retry.check(validation));
+        validation.nested("throttle", |validation| self.throttle.check(validation));
         validation.nested("bulkhead", |validation| self.bulkhead.check(validation));
         validation.nested("circuit_breaker", |validation| {
             self.circuit_breaker.check(validation);
@@ -100,6 +108,28 @@ impl Validate for ClientConfig {
         });
         validation.nested("propagation", |validation| self.propagation.check(validation));
     }
+}
+
+/// Off, as a refusal need not be about all calls of a client.
+fn client_throttle() -> ThrottleConfig {
+    ThrottleConfig { enabled: false, ..ThrottleConfig::default() }
+}
+
+/// A [`ThrottleConfig`] from a file. Missing fields take the defaults of a client.
+#[cfg(feature = "config")]
+#[derive(serde::Deserialize)]
+#[serde(remote = "ThrottleConfig", default = "client_throttle", deny_unknown_fields)]
+struct ClientThrottle {
+    enabled: bool,
+    #[serde(with = "HumanTime")]
+    window: Duration,
+    multiplier: f64,
+    max_share: f64,
+    #[serde(with = "HumanTime")]
+    probe_interval: Duration,
+    #[serde(with = "HumanTime")]
+    max_hold: Duration,
+    max_keys: usize,
 }
 
 const UNREADY_IN_A_STACK: &str = "must be false in a client stack, whose other layers would wait for the open breaker instead of \
@@ -142,6 +172,10 @@ pub struct BalancedClientConfig {
     pub deadline: DeadlineConfig,
     /// When a failed call is retried, at another endpoint if there is one. Default: three attempts, within a budget.
     pub retry: RetryConfig,
+    /// When to refuse a share of the calls, because most of the dependency's endpoints refuse them for overload. Default: never; see
+    /// [`ClientConfig::throttle`].
+    #[cfg_attr(feature = "config", serde(deserialize_with = "ClientThrottle::deserialize"))]
+    pub throttle: ThrottleConfig,
     /// When a slow attempt is sent to another endpoint, too. `enabled: false` disables hedges. Default: after the 95th percentile of the
     /// latencies, if the call may be executed twice. Hedges pay from the budget of the retries, so `budget` must have its default or that of
     /// `retry`. The retry follows failures, so `delay` must not be `OnFailure`, and `max_retry_after` has no effect, nor has
@@ -163,6 +197,7 @@ impl Default for BalancedClientConfig {
         Self {
             deadline: DeadlineConfig::default(),
             retry: RetryConfig::default(),
+            throttle: client_throttle(),
             hedge: HedgeConfig::default(),
             balance: BalanceConfig::default(),
             propagation: PropagationConfig::default(),
@@ -175,6 +210,7 @@ impl Validate for BalancedClientConfig {
     fn check(&self, validation: &mut Validation) {
         validation.nested("deadline", |validation| self.deadline.check(validation));
         validation.nested("retry", |validation| self.retry.check(validation));
+        validation.nested("throttle", |validation| self.throttle.check(validation));
         validation.nested("hedge", |validation| {
             self.hedge.check(validation);
             let budgets = [&self.retry.budget, &BudgetConfig::default()];

@@ -4,6 +4,7 @@
 //! |---|---|
 //! | [`deadline`](crate::deadline) | bounds every wait inside, bodies included |
 //! | [`retry`](crate::retry) | all attempts together end by the deadline; each is admitted, classified and sent separately, and none holds a permit while the next one waits |
+//! | [`throttle`](crate::throttle), off by default | each attempt counts; what it refuses takes no permit and is no evidence for the breaker |
 //! | [`bulkhead`](crate::bulkhead) | outside the breaker: a queued call takes no probe slot, and is refused at once if the breaker opens |
 //! | [`circuit_breaker`](crate::circuit_breaker) | sees what the dependency does, not what the client's own queues do |
 //! | [`inject`](crate::http::propagation) | sends each attempt with its number and the time that *it* has left |
@@ -46,10 +47,11 @@
 #![cfg_attr(not(feature = "grpc"), doc = "`stack::grpc` (feature `grpc`).")]
 //!
 //! A dependency with several endpoints has a stack of its own, [`balanced_client`]: deadline, retry,
-//! [`hedge`](crate::hedge), [`balance`](crate::balance) and inject. The balancer takes the place of bulkhead and circuit breaker, as each endpoint has both.
+//! throttle, [`hedge`](crate::hedge), [`balance`](crate::balance) and inject. The balancer takes the place of bulkhead and circuit breaker, as each endpoint
+//! has both.
 //!
 //! You can assemble your own stack from the public layers in the order above. If the dependency allows a fixed number of calls per
-//! second, put a [`rate_limit`](crate::rate_limit) between retry and bulkhead.
+//! second, put a [`rate_limit`](crate::rate_limit) between throttle and bulkhead.
 //!
 //! One value has one state: all services made by it and its clones share one budget, one bulkhead and one breaker, or one of each
 //! per host with [`per_authority`](ClientConfig::per_authority). Make one value for each dependency. Make another one for

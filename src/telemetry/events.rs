@@ -74,6 +74,9 @@ pub(super) fn rejected(tally: &Tally, rejected: &Rejected) {
         endpoints = numbers.endpoints(),
         open = numbers.open(),
         ejected = numbers.ejected(),
+        requests = numbers.requests(),
+        accepted = numbers.accepted(),
+        share = numbers.share(),
         "rejected"
     );
 }

@@ -18,6 +18,7 @@ use seawall::quorum::QuorumConfig;
 use seawall::rate_limit::RateLimitConfig;
 use seawall::retry::{Backoff, BudgetConfig, Growth, Jitter, RetryConfig};
 use seawall::stack::{BalancedClientConfig, ClientConfig, ServerConfig};
+use seawall::throttle::ThrottleConfig;
 
 const TEN_YEARS: u128 = 10 * 365 * 24 * 3600 * 1_000_000_000;
 
@@ -203,6 +204,21 @@ fn rate_limit() -> impl Strategy<Value = RateLimitConfig> {
         })
 }
 
+fn throttle() -> impl Strategy<Value = ThrottleConfig> {
+    let times = [duration(), duration(), duration()];
+    (any::<bool>(), times, 1.001..100.0, 0.001..0.999, keys()).prop_map(
+        |(enabled, [window, interval, max_hold], multiplier, max_share, max_keys)| ThrottleConfig {
+            enabled,
+            window: window.max(Duration::from_nanos(2)),
+            multiplier,
+            max_share,
+            probe_interval: interval.min(window / 2).max(Duration::from_nanos(1)),
+            max_hold,
+            max_keys,
+        },
+    )
+}
+
 fn circuit_breaker() -> impl Strategy<Value = CircuitBreakerConfig> {
     let rate = || prop_oneof![Just(1.0), 1e-9..1.0];
     let window = prop_oneof![
@@ -266,15 +282,19 @@ fn propagation() -> impl Strategy<Value = PropagationConfig> {
 
 /// The breaker of a stack is always ready.
 fn client() -> impl Strategy<Value = ClientConfig> {
-    (deadline(), retry(), bulkhead(), circuit_breaker(), propagation(), any::<bool>(), any::<u32>()).prop_map(
-        |(deadline, retry, bulkhead, circuit_breaker, propagation, per_authority, max_unready)| ClientConfig {
-            deadline,
-            retry,
-            bulkhead,
-            circuit_breaker: CircuitBreakerConfig { unready_while_open: false, ..circuit_breaker },
-            propagation,
-            per_authority,
-            max_unready,
+    let layers = (deadline(), retry(), throttle(), bulkhead(), circuit_breaker(), propagation());
+    (layers, any::<bool>(), any::<u32>()).prop_map(
+        |((deadline, retry, throttle, bulkhead, circuit_breaker, propagation), per_authority, max_unready)| {
+            ClientConfig {
+                deadline,
+                retry,
+                throttle,
+                bulkhead,
+                circuit_breaker: CircuitBreakerConfig { unready_while_open: false, ..circuit_breaker },
+                propagation,
+                per_authority,
+                max_unready,
+            }
         },
     )
 }
@@ -319,8 +339,8 @@ fn balance() -> impl Strategy<Value = BalanceConfig> {
 }
 
 fn balanced_client() -> impl Strategy<Value = BalancedClientConfig> {
-    (deadline(), retry(), hedge(), balance(), propagation(), any::<u32>()).prop_map(
-        |(deadline, retry, hedge, balance, propagation, max_unready)| BalancedClientConfig {
+    (deadline(), retry(), throttle(), hedge(), balance(), propagation(), any::<u32>()).prop_map(
+        |(deadline, retry, throttle, hedge, balance, propagation, max_unready)| BalancedClientConfig {
             deadline,
             // In this stack both pay from the budget of the retries, which follow the failures.
             hedge: HedgeConfig {
@@ -332,6 +352,7 @@ fn balanced_client() -> impl Strategy<Value = BalancedClientConfig> {
                 ..hedge
             },
             retry,
+            throttle,
             balance,
             propagation,
             max_unready,

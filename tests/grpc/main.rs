@@ -13,4 +13,5 @@ mod respond;
 mod retry;
 mod settle;
 mod streams;
+mod throttle;
 mod verdicts;

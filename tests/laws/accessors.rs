@@ -14,6 +14,7 @@ use seawall::load_shed::{LoadShedConfig, LoadShedLayer};
 use seawall::quarantine::QuarantineLayer;
 use seawall::rate_limit::{RateLimitConfig, RateLimitLayer};
 use seawall::retry::{RetryConfig, RetryLayer};
+use seawall::throttle::{ThrottleConfig, ThrottleLayer};
 use tower::{Layer, Service};
 
 use crate::inner::{Answer, Difficult, Readiness};
@@ -28,6 +29,7 @@ macro_rules! for_each_layer {
             circuit_breaker: CircuitBreakerLayer::new(CircuitBreakerConfig::default()),
             bulkhead: BulkheadLayer::new(BulkheadConfig::default()),
             rate_limit: RateLimitLayer::new(RateLimitConfig::default()),
+            throttle: ThrottleLayer::new(ThrottleConfig::default()),
             load_shed: LoadShedLayer::new(LoadShedConfig::default()),
             chaos: ChaosLayer::new(Default::default()),
             quarantine: QuarantineLayer::new(Default::default(), |request: &u32| *request),

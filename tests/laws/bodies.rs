@@ -26,6 +26,7 @@ use seawall::load_shed::{LoadShedConfig, LoadShedLayer};
 use seawall::quarantine::{QuarantineConfig, QuarantineLayer};
 use seawall::rate_limit::{RateLimitConfig, RateLimitLayer};
 use seawall::retry::{RetryConfig, RetryLayer};
+use seawall::throttle::{ThrottleConfig, ThrottleLayer};
 use tokio::time::{Instant, Sleep, sleep};
 use tower::util::BoxCloneService;
 use tower::{BoxError, Layer, Service, ServiceBuilder, ServiceExt, service_fn};
@@ -38,7 +39,7 @@ use crate::subject::Gauges;
 macro_rules! every_http_layer {
     ($($law:ident),+ $(,)?) => { $(
         mod $law {
-            every_http_layer!(@ $law deadline retry hedge circuit_breaker bulkhead rate_limit load_shed balance quarantine fallback chaos client_stack server_stack);
+            every_http_layer!(@ $law deadline retry hedge circuit_breaker bulkhead rate_limit throttle load_shed balance quarantine fallback chaos client_stack server_stack);
         }
     )+ };
     (@ $law:ident $($layer:ident)+) => { $(
@@ -235,6 +236,12 @@ fn rate_limit(steps: &'static [Step]) -> Subject {
     let alive = Arc::new(());
     let layer = RateLimitLayer::new(RateLimitConfig::default()).unwrap();
     Subject::new(layer.layer(callee!(steps, alive)), alive, None, Vec::new)
+}
+
+fn throttle(steps: &'static [Step]) -> Subject {
+    let alive = Arc::new(());
+    let layer = ThrottleLayer::http(ThrottleConfig::default()).unwrap();
+    Subject::new(layer.layer(callee!(steps, alive)), alive, Some(HOLD), Vec::new)
 }
 
 fn load_shed(steps: &'static [Step]) -> Subject {

@@ -14,6 +14,7 @@ use seawall::load_shed::{LoadShedConfig, LoadShedLayer};
 use seawall::quarantine::{QuarantineConfig, QuarantineLayer};
 use seawall::rate_limit::{RateLimitConfig, RateLimitLayer};
 use seawall::retry::{Backoff, Budget, BudgetConfig, Growth, RetryConfig, RetryLayer};
+use seawall::throttle::{ThrottleConfig, ThrottleLayer};
 use tokio::time::timeout;
 use tower::{Layer, ServiceBuilder, ServiceExt};
 
@@ -240,6 +241,27 @@ fn every_fault_of_a_rate_limit_is_found() {
     assert_eq!(faults(layer(endless)), ["burst"]);
     let all = RateLimitConfig { permits: 0, per: ABSURD, max_wait: ABSURD, max_keys: 0, ..Default::default() };
     assert_eq!(faults(layer(all)), ["permits", "per", "max_wait", "max_keys"]);
+}
+
+#[test]
+fn every_fault_of_a_throttle_is_found() {
+    let layer = |config| ThrottleLayer::new(config);
+    for multiplier in [-2.0, 0.0, 1.0, 100.1, f64::NAN, f64::INFINITY] {
+        fault("multiplier", layer, |config| config.multiplier = multiplier);
+    }
+    for share in [-0.1, 0.0, 1.0, f64::NAN] {
+        fault("max_share", layer, |config| config.max_share = share);
+    }
+    for length in [Duration::ZERO, ABSURD] {
+        fault("window", layer, |config| config.window = length);
+        fault("max_hold", layer, |config| config.max_hold = length);
+    }
+    for length in [Duration::ZERO, Duration::from_millis(5001)] {
+        fault("probe_interval", layer, |config| config.probe_interval = length);
+    }
+    fault("max_keys", layer, |config| config.max_keys = 0);
+    let all = ThrottleConfig { window: ABSURD, multiplier: 1.0, max_share: 1.0, max_keys: 0, ..Default::default() };
+    assert_eq!(faults(layer(all)), ["window", "multiplier", "max_share", "max_keys"]);
 }
 
 #[test]

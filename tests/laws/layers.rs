@@ -17,6 +17,7 @@ use seawall::quarantine::{QuarantineConfig, QuarantineLayer};
 use seawall::rate_limit::{RateLimitConfig, RateLimitHandle, RateLimitLayer};
 use seawall::registry::Registry;
 use seawall::retry::{Backoff, Jitter, RetryConfig, RetryLayer};
+use seawall::throttle::{ThrottleConfig, ThrottleLayer};
 use seawall::verdict::{self, FromFn, Verdict};
 use tokio::time::advance;
 use tower::{BoxError, Layer, Service, ServiceBuilder};
@@ -144,6 +145,28 @@ pub(crate) fn rate_limit() -> Subject {
         at_once: 1,
         readies_ahead: true,
         classifies: false,
+    }
+}
+
+/// Other tests cover its refusals, which are a matter of chance.
+pub(crate) fn throttle() -> Subject {
+    Subject {
+        as_configured_by_default: || {
+            let layer = ThrottleLayer::new(ThrottleConfig::default()).unwrap();
+            Value::new(layer.named_in(&Registry::new(), NAME).unwrap(), Vec::new)
+        },
+        as_tight_as_can_be: || {
+            let config = ThrottleConfig { max_share: 0.01, max_keys: 1, ..ThrottleConfig::default() };
+            let layer = ThrottleLayer::new(config).unwrap().keyed_by(|request: &u32| *request);
+            Value::new(layer.with_classifier(poisoned()), Vec::new)
+        },
+        prepare: None,
+        longest: Some(HOLD),
+        refuses: false,
+        returns_permits: true,
+        at_once: 1,
+        readies_ahead: true,
+        classifies: true,
     }
 }
 

@@ -14,6 +14,7 @@ use seawall::load_shed::LoadShedLayer;
 use seawall::quarantine::QuarantineLayer;
 use seawall::rate_limit::RateLimitLayer;
 use seawall::retry::{Budget, RetryConfig, RetryLayer};
+use seawall::throttle::ThrottleLayer;
 use seawall::verdict::AtResponse;
 use tokio_test::assert_pending;
 use tokio_test::task::{Spawn, spawn};
@@ -71,6 +72,7 @@ layers! {
     circuit_breaker: CircuitBreakerLayer::new(Default::default()), |layer: CircuitBreakerLayer| layer.keyed_by(|_: &u32| ());
     bulkhead: BulkheadLayer::new(Default::default()), |layer: BulkheadLayer| layer.keyed_by(|_: &u32| ());
     rate_limit: RateLimitLayer::new(Default::default()), |layer: RateLimitLayer| layer.keyed_by(|_: &u32| ());
+    throttle: ThrottleLayer::new(Default::default()), |layer: ThrottleLayer| layer.keyed_by(|_: &u32| ());
     chaos: ChaosLayer::new(Default::default()), |layer: ChaosLayer| layer.clone();
     quarantine: of_requests(), |layer: QuarantineLayer<OfRequests>| layer.clone();
     fallback: declining(), |layer: FallbackLayer<Declines>| layer.clone();

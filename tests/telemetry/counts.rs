@@ -11,6 +11,7 @@ use seawall::quarantine::{QuarantineConfig, QuarantineLayer};
 use seawall::rate_limit::{RateLimitConfig, RateLimitLayer};
 use seawall::registry::Registry;
 use seawall::retry::{RetryConfig, RetryLayer};
+use seawall::throttle::{ThrottleConfig, ThrottleLayer};
 use seawall::verdict::{self, Verdict};
 use tower::{BoxError, Layer, ServiceExt, service_fn};
 
@@ -91,6 +92,22 @@ fn quarantines_are_counted_and_their_refusals() {
         lines,
         ["seawall_quarantines_total{} 1", "seawall_rejected_total{layer=quarantine,reason=quarantined} 1"]
     );
+}
+
+#[test]
+fn throttled_calls_are_counted_and_the_share_is_shown() {
+    let overloaded = verdict::from_fn(|_: Result<&(), &BoxError>| Verdict::Overloaded { retry_after: None });
+    let layer =
+        ThrottleLayer::new(ThrottleConfig::default()).unwrap().with_classifier(overloaded).named("overload").unwrap();
+    let service = layer.layer(service_fn(|()| async { Ok::<_, BoxError>(()) }));
+    let metrics = counted(async {
+        for _ in 0..1000 {
+            let _ = service.clone().oneshot(()).await;
+        }
+    });
+    assert_eq!(metrics["seawall_throttle_share{name=overload}"], 0.9);
+    let refused = metrics["seawall_rejected_total{name=overload,layer=throttle,reason=throttled}"];
+    assert!((800.0..1000.0).contains(&refused), "{refused}");
 }
 
 #[test]

@@ -134,6 +134,8 @@ fn add_rows(rows: &mut Rows<'_>, echo: Echo) {
 
     rows.add("rate_limit", layers::rate_limit().layer(echo));
 
+    rows.add("throttle", layers::throttle().layer(echo));
+
     rows.add("fallback", layers::fallback().layer(echo));
 
     rows.add("quarantine", layers::quarantine().layer(echo));

@@ -29,6 +29,7 @@ use seawall::rate_limit::{RateLimitConfig, RateLimitLayer};
 use seawall::registry::Registry;
 use seawall::retry::{Backoff, BudgetConfig, CloneRequest, Jitter, RetryConfig, RetryLayer};
 use seawall::stack::{self, ClientConfig, ServerConfig, Stacks};
+use seawall::throttle::{ThrottleConfig, ThrottleLayer};
 use seawall::verdict::{self, Verdict};
 use tokio::runtime::Builder;
 use tokio::time::{advance, sleep};
@@ -69,6 +70,7 @@ pub(crate) fn scrape() -> String {
         hedges(&registry).await;
         quorum(&registry).await;
         rate_limit(&registry).await;
+        throttle(&registry).await;
         bulkhead(&registry).await;
         load_shed(&registry).await;
         circuit_breaker(&registry).await;
@@ -230,6 +232,14 @@ async fn quorum(registry: &Registry) {
     let replica = |answer: u32| service_fn(move |()| async move { Ok::<_, BoxError>(answer) });
     layer.over([1, 1, 2].map(replica)).unwrap().oneshot(()).await.unwrap();
     layer.over([1, 2, 3].map(replica)).unwrap().oneshot(()).await.unwrap_err();
+    registry.publish();
+}
+
+async fn throttle(registry: &Registry) {
+    let layer = ThrottleLayer::new(ThrottleConfig::default()).unwrap();
+    let layer = layer.with_classifier(verdict::from_fn(as_told)).named_in(registry, "overload").unwrap();
+    let service = layer.layer(service_fn(echo));
+    while service.clone().oneshot(Verdict::Overloaded { retry_after: None }).await.is_ok() {}
     registry.publish();
 }
 

@@ -155,6 +155,7 @@ const COLUMNS = {
   quarantine: ["calls", "refused", "waiting", "latency"],
   fallback: ["calls", "refused", "latency"],
   rate_limit: ["calls", "refused", "waiting"],
+  throttle: ["refused"],
   settings: ["faults"],
 };
 const USUAL = ["calls", "refused", "load", "latency"];

@@ -10,6 +10,7 @@ const LAYERS = {
   chaos: "Chaos",
   retry: "Retry",
   rate_limit: "Rate limit",
+  throttle: "Throttle",
   load_shed: "Load shed",
   bulkhead: "Bulkhead",
   circuit_breaker: "Circuit breaker",
@@ -34,6 +35,7 @@ const REASONS = {
   not_in_time: ["less time was left than the call takes", "It would only have failed late. If many are: more capacity, or longer deadlines."],
   displaced: ["a call of higher priority displaced it from the queue", "Calls come faster than answers: look at the dependency's latency first."],
   rate_limited: ["the rate limit is exhausted", "Slow the callers down, or raise the limit."],
+  throttled: ["the dependency is overloaded and refuses most calls", "It spares the dependency the refusals, and ends with the overload: look at the dependency's capacity."],
   injected: ["a fault was injected on purpose", "A drill is under way: see the chaos layer of this name."],
   quarantined: ["requests like this one were lost with their connections", "They may crash the instances that get them: look for the fingerprint in the log."],
   request_idle: ["the client sent nothing of its request's body for too long", "Look at these clients and their networks; or give uploads more time."],
@@ -156,6 +158,13 @@ function judge(component) {
       if (refused) return [...refusing, detail];
       if (is.waiting > 0) return [1, "Queueing", detail];
       return [0, "Fine", detail];
+    }
+    case "throttle": {
+      if (is.enabled === false) return [1, "Off", "All calls are sent"];
+      const detail = `The dependency accepts ${count(is.accepted)} of ${count(is.requests)} calls`;
+      if (is.share > 0) return [2, "Throttling", `Refuses ${share(is.share, 1)} of the calls. ${detail}`];
+      if (refused) return [...refusing, detail];
+      return [0, "Fine", is.requests > 0 ? detail : "No calls lately"];
     }
     case "fallback": {
       if (is.enabled === false) return [1, "Off", "Failed calls fail"];

@@ -5,6 +5,7 @@ use std::time::Duration;
 use ::seawall::balance::Endpoint;
 use ::seawall::context::{self, Priority};
 use ::seawall::stack::{self, BalancedClientConfig, ClientConfig};
+use ::seawall::throttle::ThrottleLayer;
 use ::tower::util::BoxCloneService;
 use ::tower::{ServiceExt, service_fn};
 use bytes::Bytes;
@@ -34,8 +35,8 @@ impl Contestant for Seawall {
 
     fn balanced(&self, brief: &Brief, instances: Vec<Instance>) -> Client {
         let Settings { client, balance, hedge, .. } = (self.settings)(brief);
-        let ClientConfig { deadline, retry, .. } = client;
-        let config = BalancedClientConfig { deadline, retry, hedge, balance, ..Default::default() };
+        let ClientConfig { deadline, retry, throttle, .. } = client;
+        let config = BalancedClientConfig { deadline, retry, throttle, hedge, balance, ..Default::default() };
         let layers = stack::balanced_client(&config).expect("a valid config");
         let layers = layers.with_endpoints(endpoints(&instances)).expect("endpoints with different keys");
         with_priorities(boxed(layers.service(move |endpoint| wire(&instances, endpoint))))

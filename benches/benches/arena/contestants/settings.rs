@@ -31,6 +31,7 @@ pub(super) const DEFAULTS: Seawall = Seawall { name: "seawall_default", settings
 /// - of several endpoints, each gets as many calls as it has slots, from several clients their shares and twice the square roots of these,
 ///   as calls come at random;
 /// - each host has breakers and permits of its own;
+/// - a client refuses calls itself while its dependency refuses most of them;
 /// - retries are a tenth of the calls of the last 600 usual times, without a reserve, and none waits longer than a full queue takes.
 pub(super) const TUNED: Seawall = Seawall { name: "seawall_tuned", settings: tuned };
 
@@ -51,6 +52,7 @@ fn tuned(brief: &Brief) -> Settings {
     client.retry.budget.ttl =
         Duration::from_millis(600 * brief.usual_time).clamp(Duration::from_secs(1), Duration::from_secs(60));
     client.retry.max_retry_after = full_queue;
+    client.throttle.enabled = true;
     client.bulkhead.max_concurrent = (11 * brief.slots / brief.clients).max(1);
     client.bulkhead.max_wait = full_queue;
     client.circuit_breaker.slow_floor = Duration::from_millis(10 * brief.usual_time);
@@ -65,10 +67,16 @@ fn tuned(brief: &Brief) -> Settings {
     Settings { client, server, balance, hedge }
 }
 
-/// The defaults with one change each.
+/// The defaults, and the tuned settings, with one change each.
 pub(super) fn variants() -> Vec<Box<dyn Contestant>> {
     type Variant = (&'static str, fn(&Brief) -> Settings);
     let variants: [Variant; 12] = [
+        ("default_throttled", |brief| changed(brief, |settings| settings.client.throttle.enabled = true)),
+        ("tuned_unthrottled", |brief| {
+            let mut settings = tuned(brief);
+            settings.client.throttle.enabled = false;
+            settings
+        }),
         ("default_no_breaker", |brief| {
             changed(brief, |settings| {
                 settings.client.circuit_breaker.enabled = false;

@@ -38,6 +38,15 @@ fn numbers_of_an_outage_show_calls_age_and_next_probe() {
 }
 
 #[test]
+fn numbers_of_a_throttle_show_what_was_accepted() {
+    let numbers = Numbers::of_throttle(1000, 150, 2.0 / 3.0);
+    assert_eq!(numbers.to_string(), "accepted 150 of 1000 calls, refusing 67 %");
+    assert_eq!((numbers.requests(), numbers.accepted(), numbers.calls()), (Some(1000), Some(150), None));
+    assert_eq!(numbers.share(), Some(0.666_667));
+    assert_eq!(Numbers::NONE.share(), None);
+}
+
+#[test]
 fn extreme_numbers_are_not_none() {
     let numbers = Numbers::NONE.with_waiting(u32::MAX).with_time_left(Duration::MAX);
     assert_eq!(numbers.waiting(), Some(u32::MAX - 1));
