@@ -79,7 +79,8 @@ impl CircuitBreakerLayer<ByCode> {
 }
 
 impl ThrottleLayer<ByCode> {
-    /// A throttle for gRPC: a refusal is `RESOURCE_EXHAUSTED`, or `UNAVAILABLE` with a pushback, in the head or in the trailers. See [`ByCode`].
+    /// A throttle for gRPC: a refusal is `RESOURCE_EXHAUSTED`, or `UNAVAILABLE` with a pushback, in a response
+    /// without messages. See [`ByCode`].
     ///
     /// # Errors
     /// If a setting is out of its range; all faults are listed, with the path of the field.

@@ -151,8 +151,8 @@ fn unknown_fields_list_the_expected_ones() {
         listed,
         [
             "client.a.deadline.timeout_ms: unknown field `timeout_ms`, expected one of `timeout`, `head_timeout`, `idle_timeout`, `body_timeout`",
-            "client.a.retries: unknown field `retries`, expected one of `deadline`, `retry`, `bulkhead`, `circuit_breaker`, `propagation`, `per_authority`, `max_unready`",
-            "client.a.timeout: unknown field `timeout`, expected one of `deadline`, `retry`, `bulkhead`, `circuit_breaker`, `propagation`, `per_authority`, `max_unready`",
+            "client.a.retries: unknown field `retries`, expected one of `deadline`, `retry`, `throttle`, `bulkhead`, `circuit_breaker`, `propagation`, `per_authority`, `max_unready`",
+            "client.a.timeout: unknown field `timeout`, expected one of `deadline`, `retry`, `throttle`, `bulkhead`, `circuit_breaker`, `propagation`, `per_authority`, `max_unready`",
             "clients: unknown field `clients`, expected one of `client`, `balanced_client`, `server`",
             "server.b.propagation.header: unknown field `header`, expected one of `headers`, `allowance`, `max_timeout`, `max_priority`, `report_load`",
         ]

@@ -35,7 +35,7 @@ fn stack_of_a_name_is_built_once() {
     payments.bulkhead().set_limit(7.try_into().unwrap());
     assert_eq!(stacks.client("payments").unwrap().bulkhead().limit(), 7, "one name has one state");
     assert_eq!(stacks.server("inbound").unwrap().load_shed().limit(), 64);
-    assert_eq!(registry.snapshot().of("payments").count(), 4);
+    assert_eq!(registry.snapshot().of("payments").count(), 5);
     assert_eq!(
         listed(&stacks.grpc_client("payments").unwrap_err()),
         ["client.payments: the name is taken by a stack for the other protocol"]

@@ -241,7 +241,7 @@ fn rate_limit(steps: &'static [Step]) -> Subject {
 fn throttle(steps: &'static [Step]) -> Subject {
     let alive = Arc::new(());
     let layer = ThrottleLayer::http(ThrottleConfig::default()).unwrap();
-    Subject::new(layer.layer(callee!(steps, alive)), alive, Some(HOLD), Vec::new)
+    Subject::new(layer.layer(callee!(steps, alive)), alive, None, Vec::new)
 }
 
 fn load_shed(steps: &'static [Step]) -> Subject {

@@ -5,7 +5,7 @@ use std::task::{self, Poll, ready};
 use pin_project::pin_project;
 use tower::{BoxError, Service};
 
-use super::ticket::ThrottleTicket;
+use super::counted_call::CountedCall;
 use crate::ground::call_deadline::CallDeadline;
 use crate::ground::layer_id::LayerId;
 use crate::ground::scope;
@@ -19,8 +19,8 @@ use crate::telemetry::Unreported;
 pub struct ResponseFuture<S, Req, F, C = AtResponse> {
     #[pin]
     call: BoundedCall<S, Req, F>,
-    /// `None` once the call is over.
-    ticket: Option<ThrottleTicket>,
+    /// `None` if the call is refused locally, if the throttle is disabled, and once the call is over.
+    counted: Option<CountedCall>,
     is_refused: bool,
     layer_id: LayerId,
     classifier: C,
@@ -31,17 +31,16 @@ impl<S, Req, F, C> ResponseFuture<S, Req, F, C> {
     pub(super) fn sent(
         call: Call<S, Req, F>,
         deadline: CallDeadline,
-        ticket: ThrottleTicket,
+        counted: Option<CountedCall>,
         layer_id: LayerId,
         classifier: C,
     ) -> Self {
-        Self { call: BoundedCall::new(call, deadline), ticket: Some(ticket), is_refused: false, layer_id, classifier }
+        Self { call: BoundedCall::new(call, deadline), counted, is_refused: false, layer_id, classifier }
     }
 
     pub(super) fn refused(refusal: Unreported, classifier: C) -> Self {
         let layer_id = refusal.layer_id();
-        let ticket = Some(ThrottleTicket::uncounted(CallDeadline::never(), layer_id));
-        Self { call: BoundedCall::refused(refusal), ticket, is_refused: true, layer_id, classifier }
+        Self { call: BoundedCall::refused(refusal), counted: None, is_refused: true, layer_id, classifier }
     }
 }
 
@@ -52,30 +51,18 @@ where
     F: Future<Output = Result<S::Response, S::Error>>,
     C: Classify<S::Response>,
 {
-    type Output = Result<C::Held<ThrottleTicket>, BoxError>;
+    type Output = Result<S::Response, BoxError>;
 
     fn poll(self: Pin<&mut Self>, cx: &mut task::Context<'_>) -> Poll<Self::Output> {
         let this = self.project();
-        if this.ticket.is_none() {
-            return Poll::Pending;
-        }
-        if *this.is_refused {
+        if std::mem::take(this.is_refused) {
             // Nothing is sent. A retry in the tiers above would only multiply the refusals.
             scope::mark_exhausted();
         }
         let result = ready!(this.call.poll(cx, *this.layer_id));
-        let Some(mut ticket) = this.ticket.take() else { return Poll::Pending };
-        Poll::Ready(match result {
-            Ok(response) => {
-                let verdict = this.classifier.classify(Ok(&response));
-                // A refusal counts at its head: its body may never be read.
-                ticket.judge(verdict);
-                Ok(this.classifier.hold(response, verdict, ticket))
-            }
-            Err(error) => {
-                ticket.judge(verdict::judge(this.classifier, Err(&error)));
-                Err(error)
-            }
-        })
+        if let Some(counted) = this.counted.take() {
+            counted.end(verdict::judge(this.classifier, result.as_ref()));
+        }
+        Poll::Ready(result)
     }
 }

@@ -37,8 +37,8 @@
 //!   retry it. [`Reason::DeadlineExpired`] if the deadline had passed when the call arrived; [`Reason::DeadlineExceeded`], or
 //!   [`Reason::HoldExceeded`] where there is no deadline, at the call's bound; [`Reason::NotReady`] if too many calls wait for the inner
 //!   service. Any other error is the inner service's own.
-//! - **The call is over** at the end of its response's body; a response whose head is a refusal counts at once. A body that continues
-//!   beyond the deadline, or beyond `max_hold`, is cut, read or not.
+//! - **The call is over**, for this layer, at the head of its response: a service that refuses for overload does so before it responds.
+//!   A refusal in the trailers of a gRPC stream that has begun is not counted. The body is not bounded by this layer.
 //! - **A name** ([`named`](ThrottleLayer::named)) shows the layer in metrics, logs, refusals and the [registry](crate::registry).
 //! - **Cost:** an `Arc` clone and a short lock; 0.3 KB of memory for each key.
 //! - **Place:** inside retry, so that each attempt counts; outside of bulkhead and circuit breaker, which then do not see calls that
@@ -100,6 +100,7 @@
 //! [`Reason::NotReady`]: crate::error::Reason::NotReady
 
 mod config;
+mod counted_call;
 mod counted_calls;
 mod future;
 mod handle;
@@ -107,7 +108,6 @@ mod layer;
 mod service;
 mod settings;
 mod state;
-mod ticket;
 
 use crate::ground::layer_id::LayerKind;
 
@@ -116,7 +116,6 @@ pub use future::ResponseFuture;
 pub use handle::ThrottleHandle;
 pub use layer::ThrottleLayer;
 pub use service::Throttle;
-pub use ticket::ThrottleTicket;
 
 /// The layer's name in errors, logs and metrics.
 const KIND: LayerKind = LayerKind::Throttle;

@@ -4,10 +4,10 @@ use std::task::{self, Poll};
 
 use tower::{BoxError, Service};
 
+use super::counted_call::CountedCall;
 use super::future::ResponseFuture;
 use super::settings::ThrottleSettings;
 use super::state::ThrottleState;
-use super::ticket::ThrottleTicket;
 use crate::admission::keyed::{KeyBy, Keying, OneKey};
 use crate::ground::call_deadline::CallDeadline;
 use crate::ground::error::Reason;
@@ -44,7 +44,7 @@ where
     C: Classify<S::Response>,
     K: KeyBy<Req>,
 {
-    type Response = C::Held<ThrottleTicket>;
+    type Response = S::Response;
     type Error = BoxError;
     type Future = ResponseFuture<S, Req, S::Future, C>;
 
@@ -63,22 +63,22 @@ where
         } else {
             CallDeadline::never()
         };
-        let ticket = if !settings.enabled {
-            Ok(ThrottleTicket::uncounted(deadline, layer_id))
+        let admitted = if !settings.enabled {
+            Ok(None)
         } else if context.has_expired(now) {
             // A call that is not sent is not counted.
             Err(self.state.instruments.refuse(Reason::DeadlineExpired))
         } else {
             let counted = self.state.counted_calls(&request);
             match counted.admit(&settings.policy, context.priority(), now) {
-                Ok(sent) => Ok(ThrottleTicket::new(counted, sent, deadline, layer_id)),
+                Ok(sent) => Ok(Some(CountedCall::new(counted, sent))),
                 Err(refusal) => Err(self.state.refusal(refusal)),
             }
         };
-        match ticket {
-            Ok(ticket) => {
+        match admitted {
+            Ok(counted) => {
                 let call = self.inner.call(request, now, &self.state.readiness_limit);
-                ResponseFuture::sent(call, deadline, ticket, layer_id, self.classifier.clone())
+                ResponseFuture::sent(call, deadline, counted, layer_id, self.classifier.clone())
             }
             Err(refusal) => {
                 self.inner.release();
