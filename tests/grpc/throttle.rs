@@ -75,7 +75,7 @@ async fn client_throttles_calls_that_are_pushed_back() {
     assert_eq!(served.load(Ordering::Relaxed) as usize, good);
 
     let mut client = client;
-    for _ in 0..100 {
+    for _ in 0..300 {
         let _ = client.check(HealthCheckRequest::default()).await;
         sleep(20 * MS).await;
     }

@@ -113,7 +113,7 @@ fn reload_is_logged_once_per_changed_stack_or_with_faults() {
     assert_eq!(
         told.collect::<Vec<_>>(),
         [
-            ["reloaded", "payments", "deadline, retry, bulkhead, circuit_breaker"],
+            ["reloaded", "payments", "deadline, retry, throttle, bulkhead, circuit_breaker"],
             ["reloaded", "settings", "settings"],
             ["reload rejected", "settings", "settings"]
         ]

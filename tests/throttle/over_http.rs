@@ -75,12 +75,12 @@ async fn client_refuses_what_its_server_would_and_recovers() {
     let served = answers.iter().flatten().filter(|status| **status == 200).count();
     let refused_here =
         answers.into_iter().filter(|answer| answer.as_ref().is_err()).map(is_throttled).filter(|is| *is).count();
-    assert!(served >= 190, "{served} of 200 that the server can serve");
+    assert!(served >= 160, "{served} of 200 that the server can serve");
     assert!(sent < 600, "{sent} of 2000 are sent");
     assert!(refused_here > 1400, "{refused_here} of 2000 are refused here");
     assert!(layers.throttle().share() > 0.7, "{}", layers.throttle().share());
 
-    for _ in 0..100 {
+    for _ in 0..300 {
         let _ = send(layers.clone(), address).await;
         sleep(20 * MS).await;
     }
