@@ -120,7 +120,7 @@ async fn nothing_is_refused_once_the_overload_is_over() {
     let client = client(ThrottleConfig::default());
     let overload = open_loop(&client, Priority::Normal, 10.0, 10 * SECOND).await;
     assert!(overload.refused_here > 5_000, "{overload:?}");
-    open_loop(&client, Priority::Normal, 0.8, 2 * SECOND).await;
+    open_loop(&client, Priority::Normal, 0.8, 7 * SECOND).await;
     let after = open_loop(&client, Priority::Normal, 0.8, 20 * SECOND).await;
     assert_eq!((after.refused_here, after.good), (0, after.offered), "{after:?}");
 }

@@ -46,9 +46,9 @@ async fn no_call_is_refused_a_window_after_the_overload() {
 #[tokio::test(start_paused = true)]
 async fn many_calls_are_sent_again_within_two_seconds() {
     let layer = layer(ThrottleConfig::default());
-    traffic(&layer, 5 * MS, 30 * SECOND, |_| OVERLOADED).await;
-    traffic(&layer, 5 * MS, 2 * SECOND, |_| Verdict::Success).await;
-    assert_eq!(traffic(&layer, 5 * MS, 10 * SECOND, |_| Verdict::Success).await, 0);
+    traffic(&layer, MS, 12 * SECOND, |_| OVERLOADED).await;
+    traffic(&layer, MS, 2 * SECOND, |_| Verdict::Success).await;
+    assert_eq!(traffic(&layer, MS, 10 * SECOND, |_| Verdict::Success).await, 0);
 }
 
 #[tokio::test(start_paused = true)]
@@ -67,7 +67,7 @@ async fn one_call_each_second_is_sent() {
     let layer = layer(ThrottleConfig { max_share: 0.999_999, ..Default::default() });
     calls(&layer, OVERLOADED, 1_000).await;
     let refused = traffic(&layer, 100 * MS, 60 * SECOND, |_| OVERLOADED).await;
-    assert!((536..=545).contains(&refused), "{refused} of 600");
+    assert!((500..=545).contains(&refused), "{refused} of 600");
 }
 
 #[tokio::test(start_paused = true)]
