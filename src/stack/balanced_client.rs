@@ -93,7 +93,8 @@ impl<C: Clone, R: Clone, P, L> BalancedClientLayer<C, R, P, L> {
         inject: impl FnOnce(PropagationConfig) -> Result<InjectLayer<P>, InvalidConfig>,
     ) -> Result<Self, InvalidConfig> {
         config.validate()?;
-        let BalancedClientConfig { deadline, retry, throttle, hedge, balance, propagation, max_unready } = config.clone();
+        let BalancedClientConfig { deadline, retry, throttle, hedge, balance, propagation, max_unready } =
+            config.clone();
         let retry = RetryLayer::new(retry)?.with_classifier(classifier.clone()).with_replay(replay.clone());
         let hedge = HedgeLayer::new(hedge)?.inside_retries(retry.budget().clone());
         Ok(Self {
@@ -211,7 +212,7 @@ impl<C, R, P, L> BalancedClientLayer<C, R, P, L> {
         Ok(self)
     }
 
-    fn observed(&self) -> [Arc<dyn Observed>; 4] {
+    fn observed(&self) -> [Arc<dyn Observed>; 5] {
         [
             self.deadline.core.observed(),
             self.retry.core.observed(),

@@ -67,7 +67,7 @@ pub(crate) enum Gauge {
 }
 
 impl Gauge {
-    const ALL: [Self; 21] = [
+    const ALL: [Self; 22] = [
         Self::BreakerState,
         Self::BreakerOpenKeys,
         Self::BreakerObservesOnly,

@@ -105,14 +105,27 @@ fn retry() -> impl Strategy<Value = RetryConfig> {
     )
 }
 
+fn turns() -> impl Strategy<Value = (Order, f64)> {
+    (order(), 0.0..=0.5)
+}
+
 fn learned() -> impl Strategy<Value = (Limit, Option<Duration>)> {
     let limits = [Limit::Fixed, Limit::Learned, Limit::Aimd, Limit::Gradient, Limit::Vegas];
     (prop::sample::select(limits.to_vec()), option::of(duration()))
 }
 
 fn bulkhead() -> impl Strategy<Value = BulkheadConfig> {
-    (any::<bool>(), count(), learned(), any::<u32>(), duration(), order(), duration(), keys()).prop_map(
-        |(enabled, max_concurrent, (limit, objective), max_waiting, max_wait, order, max_hold, max_keys)| {
+    (any::<bool>(), count(), learned(), any::<u32>(), duration(), turns(), duration(), keys()).prop_map(
+        |(
+            enabled,
+            max_concurrent,
+            (limit, objective),
+            max_waiting,
+            max_wait,
+            (order, low_priority_share),
+            max_hold,
+            max_keys,
+        )| {
             BulkheadConfig {
                 enabled,
                 max_concurrent,
@@ -121,6 +134,7 @@ fn bulkhead() -> impl Strategy<Value = BulkheadConfig> {
                 max_waiting,
                 max_wait,
                 order,
+                low_priority_share,
                 max_hold,
                 max_keys,
             }
@@ -129,8 +143,17 @@ fn bulkhead() -> impl Strategy<Value = BulkheadConfig> {
 }
 
 fn load_shed() -> impl Strategy<Value = LoadShedConfig> {
-    (any::<bool>(), count(), learned(), 0.0..=1000.0, duration(), order(), duration(), keys()).prop_map(
-        |(enabled, max_in_flight, (limit, objective), queue_ratio, max_wait, order, max_hold, max_keys)| {
+    (any::<bool>(), count(), learned(), 0.0..=1000.0, duration(), turns(), duration(), keys()).prop_map(
+        |(
+            enabled,
+            max_in_flight,
+            (limit, objective),
+            queue_ratio,
+            max_wait,
+            (order, low_priority_share),
+            max_hold,
+            max_keys,
+        )| {
             LoadShedConfig {
                 enabled,
                 max_in_flight,
@@ -139,6 +162,7 @@ fn load_shed() -> impl Strategy<Value = LoadShedConfig> {
                 queue_ratio,
                 max_wait,
                 order,
+                low_priority_share,
                 max_hold,
                 max_keys,
             }
@@ -300,7 +324,7 @@ fn client() -> impl Strategy<Value = ClientConfig> {
 }
 
 fn balance() -> impl Strategy<Value = BalanceConfig> {
-    let limits = (count(), any::<u32>(), duration(), order(), keys());
+    let limits = (count(), any::<u32>(), duration(), turns(), keys());
     let slow_start = (option::of(duration()), 1e-3..1e3, 1e-3..=1.0).prop_map(|(window, aggression, min_weight)| {
         SlowStartConfig { window: window.unwrap_or_default(), aggression, min_weight }
     });
@@ -318,7 +342,7 @@ fn balance() -> impl Strategy<Value = BalanceConfig> {
     (circuit_breaker(), limits, slow_start, ejection, tiers).prop_map(
         |(
             circuit_breaker,
-            (max_concurrent, max_waiting, max_wait, order, max_endpoints),
+            (max_concurrent, max_waiting, max_wait, (order, low_priority_share), max_endpoints),
             slow_start,
             ejection,
             tiers,
@@ -329,6 +353,7 @@ fn balance() -> impl Strategy<Value = BalanceConfig> {
                 max_waiting,
                 max_wait,
                 order,
+                low_priority_share,
                 slow_start,
                 ejection,
                 tiers,
