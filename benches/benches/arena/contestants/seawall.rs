@@ -5,7 +5,6 @@ use std::time::Duration;
 use ::seawall::balance::Endpoint;
 use ::seawall::context::{self, Priority};
 use ::seawall::stack::{self, BalancedClientConfig, ClientConfig};
-use ::seawall::throttle::ThrottleLayer;
 use ::tower::util::BoxCloneService;
 use ::tower::{ServiceExt, service_fn};
 use bytes::Bytes;

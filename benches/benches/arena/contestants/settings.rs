@@ -70,7 +70,7 @@ fn tuned(brief: &Brief) -> Settings {
 /// The defaults, and the tuned settings, with one change each.
 pub(super) fn variants() -> Vec<Box<dyn Contestant>> {
     type Variant = (&'static str, fn(&Brief) -> Settings);
-    let variants: [Variant; 12] = [
+    let variants: [Variant; 14] = [
         ("default_throttled", |brief| changed(brief, |settings| settings.client.throttle.enabled = true)),
         ("tuned_unthrottled", |brief| {
             let mut settings = tuned(brief);
