@@ -101,8 +101,9 @@
 //! - **Readiness:** always ready. It polls the client of an endpoint once a call has chosen it; that wait is part of the call, and has
 //!   the bounds of every wait.
 //! - **Permits:** each endpoint runs at most `max_concurrent` calls.
-//! - **Waiting:** by [priority](crate::context::Priority), then in the configured [`Order`](crate::bulkhead::Order). A call is refused at once if its expected
-//!   wait exceeds `max_wait` or its deadline, and later if the time left is less than most calls take. It does not overtake calls that
+//! - **Waiting:** by [priority](crate::context::Priority), then in the configured [`Order`](crate::bulkhead::Order); a small share of the permits
+//!   (`low_priority_share`) goes to lower priorities all the same. Under lasting overload the queue is kept short, as in a
+//!   [bulkhead](crate::bulkhead#how-it-behaves). A call is refused at once if its expected wait exceeds `max_wait` or its deadline, and later if the time left is less than most calls take. It does not overtake calls that
 //!   wait, except as the probe of a half-open breaker. A waiting call takes any endpoint, also one that an earlier attempt has tried, or
 //!   one that starts slowly: slow start shapes the choice, and holds up no call.
 //! - **Cancellation:** dropping a call releases its permit, or its position in the queue, at once. It counts as abandoned.

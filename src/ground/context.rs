@@ -1,4 +1,4 @@
-//! The context that a call inherits from the call that it serves: deadline, attempt number, priority, tenant.
+//! The context that a call inherits from the call that it serves: deadline, attempt number, priority.
 //!
 //! The context belongs to the task. A layer sets its part around every poll of the inner service, so that the context flows from a
 //! server's handler to the client calls made there, without code of the user.
@@ -28,7 +28,6 @@
 //! ```
 
 use std::future::Future;
-use std::hash::Hash;
 use std::pin::Pin;
 use std::task::{self, Poll};
 use std::time::Duration;
@@ -36,7 +35,7 @@ use std::time::Duration;
 use pin_project::{pin_project, pinned_drop};
 
 pub use crate::ground::scope::Priority;
-use crate::ground::scope::{self, Context, Tenant};
+use crate::ground::scope::{self, Context};
 use crate::ground::time::{self, Instant};
 
 /// The deadline of the current call, if it has one.
@@ -149,43 +148,6 @@ pub fn with_priority<F>(priority: Priority, future: F) -> WithPriority<F> {
     WithPriority { priority, future: Some(future) }
 }
 
-/// Says for whom every call made in `future` is made: a customer, a user, a client. The rest of the context stays.
-///
-/// Where calls wait for permits, in a [bulkhead](crate::bulkhead), a [load shedder](crate::load_shed) or a [balancer](crate::balance), those
-/// of one priority are served by turns, a call of each tenant in each turn. So a tenant that sends ten times as much as the others waits
-/// for itself, and when the queue is full its own calls are refused. The turns need memory for the tenants whose calls wait, and for no
-/// others. Only a hash of the key is kept. Between processes the tenant does not travel.
-///
-/// Set it outside of these layers, where the caller is known:
-///
-/// ```
-/// use http::{Request, Response};
-/// use seawall::context;
-/// use seawall::load_shed::{LoadShedConfig, LoadShedLayer};
-/// use tower::{BoxError, ServiceBuilder, ServiceExt, service_fn};
-///
-/// # #[tokio::main(flavor = "current_thread")]
-/// # async fn main() -> Result<(), BoxError> {
-/// let service = ServiceBuilder::new()
-///     .layer(LoadShedLayer::new(LoadShedConfig::default())?)
-///     .service(service_fn(|_: Request<()>| async { Ok::<_, BoxError>(Response::new(())) }));
-///
-/// let request = Request::builder().header("x-customer", "acme").body(())?;
-/// let customer = request.headers().get("x-customer").cloned();
-/// let response = context::with_tenant(&customer, service.oneshot(request)).await?;
-/// # drop(response);
-/// # Ok(())
-/// # }
-/// ```
-///
-/// Source: start-time fair queueing (Goyal, Vin and Cheng, 1996).
-pub fn with_tenant<K, F>(key: &K, future: F) -> WithTenant<F>
-where
-    K: Hash + ?Sized,
-{
-    WithTenant { tenant: Tenant::of(key), future: Some(future) }
-}
-
 /// A future with its own context, also while it is dropped. See [`carry`], [`Captured::carry`] and [`detached`].
 #[pin_project(PinnedDrop)]
 #[derive(Debug)]
@@ -248,36 +210,6 @@ impl<F> PinnedDrop for WithPriority<F> {
     fn drop(self: Pin<&mut Self>) {
         let mut this = self.project();
         let _entered = scope::enter(scope::current().with_priority(*this.priority));
-        this.future.set(None);
-    }
-}
-
-/// A future whose calls are made for a tenant, also while it is dropped. See [`with_tenant`].
-#[pin_project(PinnedDrop)]
-#[derive(Debug)]
-pub struct WithTenant<F> {
-    tenant: Tenant,
-    /// `None` while it is dropped.
-    #[pin]
-    future: Option<F>,
-}
-
-impl<F: Future> Future for WithTenant<F> {
-    type Output = F::Output;
-
-    fn poll(self: Pin<&mut Self>, cx: &mut task::Context<'_>) -> Poll<Self::Output> {
-        let this = self.project();
-        let Some(future) = this.future.as_pin_mut() else { return Poll::Pending };
-        let _entered = scope::enter(scope::current().with_tenant(Some(*this.tenant)));
-        future.poll(cx)
-    }
-}
-
-#[pinned_drop]
-impl<F> PinnedDrop for WithTenant<F> {
-    fn drop(self: Pin<&mut Self>) {
-        let mut this = self.project();
-        let _entered = scope::enter(scope::current().with_tenant(Some(*this.tenant)));
         this.future.set(None);
     }
 }

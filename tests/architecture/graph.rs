@@ -55,7 +55,6 @@ const ORDER_WITHIN: [(&str, &[&[&str]]); 15] = [
                 "chaos",
                 "estimate",
                 "evidence",
-                "fair_share",
                 "fallback",
                 "gcra",
                 "hedge",

@@ -1,7 +1,7 @@
 //! Calls of lower priority that are served out of turn, so that none waits for ever.
 
-/// Each permit that a waiting call gets earns a share of one that is given out of turn. A new call of lower priority than those that wait
-/// takes it, and queues behind the highest of them.
+/// Each permit that a waiting call gets earns a share of one that is given out of turn: to the first waiting call of the next lower
+/// priority, or to a new one, which then waits with the highest.
 #[derive(Debug, Default)]
 pub(super) struct OutOfTurn {
     earned: f64,

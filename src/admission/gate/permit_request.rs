@@ -1,7 +1,7 @@
 //! The request of a call to a gate.
 
 use crate::ground::context::Priority;
-use crate::ground::scope::{self, Tenant};
+use crate::ground::scope;
 use crate::ground::time::Instant;
 
 /// The request of a call to a gate.
@@ -12,14 +12,12 @@ pub(crate) struct PermitRequest {
     pub(crate) deadline: Option<Instant>,
     /// Whether the call held a permit before. It then waits ahead of all new calls.
     pub(crate) returning: bool,
-    /// Waiting calls of one priority are served in turn by tenant.
-    pub(crate) tenant: Option<Tenant>,
 }
 
 impl PermitRequest {
     /// The request of a new call in this context.
     pub(crate) fn new(weight: u32, context: &scope::Context) -> Self {
-        let (priority, deadline, tenant) = (context.priority(), context.deadline, context.tenant());
-        Self { weight, priority, deadline, returning: false, tenant }
+        let (priority, deadline) = (context.priority(), context.deadline);
+        Self { weight, priority, deadline, returning: false }
     }
 }

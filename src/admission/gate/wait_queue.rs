@@ -1,18 +1,16 @@
 //! The queue of waiting calls: a plain ordered structure, which its owner keeps under a lock.
 
 use std::cmp::Reverse;
-use std::collections::{BTreeMap, HashMap, btree_map};
+use std::collections::{BTreeMap, HashMap};
 use std::task::Waker;
 
 use super::out_of_turn::OutOfTurn;
 use super::permit_request::PermitRequest;
 use super::turns::{Order, Turns};
 use crate::algorithm::estimate::ServiceTime;
-use crate::algorithm::fair_share::FairShare;
 use crate::algorithm::queue::{self, Refusal, Standing};
 use crate::ground::context::Priority;
 use crate::ground::error::Reason;
-use crate::ground::scope::Tenant;
 use crate::ground::time::Instant;
 
 /// The rank of a call in the queue; the smallest is served first. A call that has begun comes before all new calls.
@@ -28,17 +26,10 @@ impl Rank {
     }
 }
 
-/// The calls of one rank are served round by round; see [`FairShare`].
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-struct Turn {
-    rank: Rank,
-    round: u64,
-}
-
 /// A position in the queue; the smallest is served first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) struct GateQueuePosition {
-    turn: Turn,
+    rank: Rank,
     /// Rises with time in a FIFO queue, and falls in a LIFO queue.
     sequence: i64,
 }
@@ -46,7 +37,7 @@ pub(crate) struct GateQueuePosition {
 impl GateQueuePosition {
     /// Whether the call held a permit before.
     pub(super) fn is_returning(self) -> bool {
-        !self.turn.rank.newcomer
+        !self.rank.newcomer
     }
 }
 
@@ -63,7 +54,6 @@ pub(crate) struct QueuedCall {
     pub(super) weight: u32,
     pub(crate) deadline: Option<Instant>,
     returning: bool,
-    tenant: Option<Tenant>,
     /// How many permits it takes, under the limit at the time when it was queued. The limit may change.
     takes: u32,
     waker: Option<Waker>,
@@ -94,9 +84,7 @@ pub(crate) struct GateQueue<G = u32> {
     queued: BTreeMap<GateQueuePosition, QueuedCall>,
     /// Bounded by the number of waiters: each one removes its outcome, at the latest when it is dropped.
     outcomes: HashMap<GateQueuePosition, Outcome<G>>,
-    by_turn: BTreeMap<Turn, Ahead>,
-    all: Ahead,
-    shares: HashMap<Priority, FairShare<Tenant>>,
+    by_rank: BTreeMap<Rank, Ahead>,
     out_of_turn: OutOfTurn,
     pub(crate) standing: Standing,
 }
@@ -108,9 +96,7 @@ impl<G> GateQueue<G> {
             sequence: 0,
             queued: BTreeMap::new(),
             outcomes: HashMap::new(),
-            by_turn: BTreeMap::new(),
-            all: Ahead::default(),
-            shares: HashMap::new(),
+            by_rank: BTreeMap::new(),
             out_of_turn: OutOfTurn::default(),
             standing: Standing::default(),
         }
@@ -127,30 +113,34 @@ impl<G> GateQueue<G> {
     }
 
     pub(crate) fn ahead(&self, wanted: &PermitRequest) -> Ahead {
-        let turn = self.turn(wanted);
-        let is_ahead = |theirs: &Turn| *theirs < turn || *theirs == turn && self.turns.order == Order::Fifo;
-        if self.by_turn.last_key_value().is_none_or(|(last, _)| is_ahead(last)) {
-            return self.all;
-        }
-        self.by_turn.iter().take_while(|(theirs, _)| is_ahead(theirs)).fold(Ahead::default(), |ahead, (_, sum)| Ahead {
+        let rank = self.rank(wanted);
+        let is_ahead = |theirs: Rank| theirs < rank || theirs == rank && self.turns.order == Order::Fifo;
+        let sums = self.by_rank.iter().filter(|(theirs, _)| is_ahead(**theirs));
+        sums.fold(Ahead::default(), |ahead, (_, sum)| Ahead {
             waiting: ahead.waiting + sum.waiting,
             weight: ahead.weight + sum.weight,
         })
     }
 
-    fn turn(&self, wanted: &PermitRequest) -> Turn {
+    /// The rank of a new call: its own, or the highest if it is served out of turn.
+    fn rank(&self, wanted: &PermitRequest) -> Rank {
         let rank = Rank::of(wanted);
-        let round = |rank: Rank| self.shares.get(&rank.priority.0).map_or(0, |share| share.next(wanted.tenant));
-        match self.highest().filter(|highest| rank.newcomer && *highest < rank && self.out_of_turn.is_due()) {
-            Some(highest) => Turn { rank: highest, round: round(highest) },
-            None if rank.newcomer => Turn { rank, round: round(rank) },
-            None => Turn { rank, round: 0 },
-        }
+        let highest = self.newcomers().next().filter(|_| rank.newcomer && self.out_of_turn.is_due());
+        highest.map_or(rank, |highest| rank.min(highest))
     }
 
-    /// The highest rank of the new calls that wait.
-    fn highest(&self) -> Option<Rank> {
-        self.by_turn.keys().map(|turn| turn.rank).find(|rank| rank.newcomer)
+    /// The ranks of the new calls that wait, the highest first.
+    fn newcomers(&self) -> impl Iterator<Item = Rank> {
+        self.by_rank.iter().filter(|(rank, sum)| rank.newcomer && sum.waiting > 0).map(|(rank, _)| *rank)
+    }
+
+    /// The position that is served next: the first, or that of a lower priority whose turn it is.
+    fn next(&self) -> Option<GateQueuePosition> {
+        let (first, _) = self.queued.first_key_value()?;
+        let lower =
+            self.newcomers().find(|rank| *rank > first.rank && first.rank.newcomer && self.out_of_turn.is_due());
+        let of_lower = |rank| self.queued.range(GateQueuePosition { rank, sequence: i64::MIN }..).next();
+        Some(lower.and_then(of_lower).map_or(*first, |(position, _)| *position))
     }
 
     /// Adds a call. If the queue was full, its last call is displaced: it is refused, and its waker returned. A call that has begun
@@ -170,7 +160,7 @@ impl<G> GateQueue<G> {
             Order::Fifo => self.sequence,
             Order::Lifo => -self.sequence,
         };
-        let position = GateQueuePosition { turn: self.turn(&wanted), sequence };
+        let position = GateQueuePosition { rank: self.rank(&wanted), sequence };
         let mut last = None;
         if self.len() >= max as usize {
             match self.queued.last_key_value() {
@@ -185,18 +175,14 @@ impl<G> GateQueue<G> {
                 }
             }
         }
-        if position.turn.rank < Rank::of(&wanted) {
+        if position.rank < Rank::of(&wanted) {
             self.out_of_turn.take();
         }
-        let PermitRequest { weight, deadline, returning, tenant, .. } = wanted;
-        if !returning {
-            self.shares.entry(position.turn.rank.priority.0).or_default().enter(tenant, position.turn.round);
-        }
-        for sum in [self.by_turn.entry(position.turn).or_default(), &mut self.all] {
-            sum.waiting += 1;
-            sum.weight += u64::from(takes);
-        }
-        self.queued.insert(position, QueuedCall { weight, deadline, returning, tenant, takes, waker: None });
+        let PermitRequest { weight, deadline, returning, .. } = wanted;
+        let sum = self.by_rank.entry(position.rank).or_default();
+        sum.waiting += 1;
+        sum.weight += u64::from(takes);
+        self.queued.insert(position, QueuedCall { weight, deadline, returning, takes, waker: None });
         Ok((position, last))
     }
 
@@ -213,23 +199,24 @@ impl<G> GateQueue<G> {
     }
 
     pub(crate) fn head(&self) -> Option<&QueuedCall> {
-        self.queued.first_key_value().map(|(_, head)| head)
+        self.queued.get(&self.next()?)
     }
 
     #[must_use]
     pub(crate) fn grant_head(&mut self, grant: G) -> Option<Waker> {
-        let (&position, _) = self.queued.first_key_value()?;
-        let GateQueuePosition { turn: Turn { rank, round }, .. } = position;
-        if rank.newcomer {
-            self.shares.entry(rank.priority.0).or_default().serve(round);
+        let position = self.next()?;
+        let is_out_of_turn = self.queued.first_key_value().is_some_and(|(first, _)| *first < position);
+        if is_out_of_turn {
+            self.out_of_turn.take();
+        } else {
+            self.out_of_turn.granted(self.turns.low_priority_share);
         }
-        self.out_of_turn.granted(self.turns.low_priority_share);
         self.settle(position, Outcome::Granted(grant))
     }
 
     #[must_use]
     pub(crate) fn refuse_head(&mut self, reason: Reason) -> Option<Waker> {
-        let (&position, _) = self.queued.first_key_value()?;
+        let position = self.next()?;
         self.settle(position, Outcome::Refused(reason))
     }
 
@@ -242,17 +229,9 @@ impl<G> GateQueue<G> {
     /// Removes a call, if it is still queued.
     pub(crate) fn leave(&mut self, position: GateQueuePosition) -> Option<QueuedCall> {
         let left = self.queued.remove(&position)?;
-        if let btree_map::Entry::Occupied(mut sum) = self.by_turn.entry(position.turn) {
-            for sum in [sum.get_mut(), &mut self.all] {
-                sum.waiting -= 1;
-                sum.weight -= u64::from(left.takes);
-            }
-            if sum.get().waiting == 0 {
-                sum.remove();
-            }
-        }
-        if let Some(share) = self.shares.get_mut(&position.turn.rank.priority.0).filter(|_| !left.returning) {
-            share.leave(left.tenant, position.turn.round);
+        if let Some(sum) = self.by_rank.get_mut(&position.rank) {
+            sum.waiting -= 1;
+            sum.weight -= u64::from(left.takes);
         }
         if self.queued.is_empty() {
             self.standing.end();

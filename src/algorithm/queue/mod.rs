@@ -77,7 +77,7 @@ impl Wait {
     /// Until when the call may wait, or its refusal.
     pub(crate) fn decide(self, standing: &mut Standing) -> Result<Until, Refusal> {
         let until = self.wait(standing)?;
-        standing.begin(self.now);
+        standing.begin(self.now, self.deadline.map(|deadline| deadline.since(self.now)));
         Ok(until)
     }
 
@@ -92,7 +92,7 @@ impl Wait {
         };
         let left = deadline.since(self.now);
         if left < self.predicted.saturating_add(self.service.cautious) {
-            standing.refused(self.now, left);
+            standing.refused(self.now, left, self.predicted);
             return refuse(Reason::NotInTime);
         }
         if standing.longest_wait(self.now, left, self.service.mean).is_some_and(|longest| self.predicted > longest) {

@@ -5,79 +5,90 @@
 //! Nichols and Jacobson, "Controlling Queue Delay", 2012).
 //!
 //! A queue that is never empty does not show overload: twenty workers that share one connection keep it busy, and each of them is
-//! served in time. So a queue *stands* only if a call had to be refused for want of time when calls had been waiting without a pause for
-//! longer than that call had left. A burst is over by then.
+//! served in time. So a queue *stands* only if calls have been waiting without a pause for longer than they usually have left, and
+//! meanwhile one call in [`ONE_IN`] had to be refused because of its wait. Calls with far less time than usual do not count: they are
+//! refused by their own deadlines.
 //!
 //! While the queue is short, calls that return at once after each refusal would look like overload for ever. So it is short for
-//! [`SHORT_FOR`] such times, and then shows again whether calls have to be refused. If they have, it is short for [`LONGER`] times as long.
+//! [`SHORT_FOR`] such times, at most [`LONGEST`], and then shows again whether calls have to be refused.
 
 use std::time::Duration;
 
-use crate::ground::time::Instant;
+use crate::ground::time::{Instant, nanos};
 
-/// A short queue lasts for so many times that a refused call had left. At 1.2 times the capacity a queue needs three of them to grow
+/// A short queue lasts for so many times that calls usually have left. At 1.2 times the capacity a queue needs three of them to grow
 /// to its bound again, which a tenth of the calls may notice.
-const SHORT_FOR: u32 = 32;
+const SHORT_FOR: f64 = 32.0;
 
-/// The factor after each trial that showed overload again.
-const LONGER: u32 = 4;
-
-/// A short queue lasts for no more times that a refused call had left.
-const LONGEST: u32 = 512;
+/// However much time calls have: an overload may be over.
+const LONGEST: Duration = Duration::from_secs(30);
 
 /// The wait in a short queue, as a share of the time that a call has to spare. Half of it empties the queue by chance, twice as much
 /// doubles the latency that it adds.
 const SHARE: f64 = 0.1;
+
+/// One refusal in so many calls, and as many refusals, are no accident.
+const ONE_IN: u32 = 16;
+
+/// The calls over which the time that they have left is averaged.
+const MEMORY: f64 = 16.0;
 
 /// See the module.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Standing {
     /// Calls have been waiting without a pause since then.
     since: Option<Instant>,
-    short: Option<Short>,
-}
-
-#[derive(Clone, Copy, Debug)]
-struct Short {
-    until: Instant,
-    times: u32,
-    /// A trial ends here. What is seen later has nothing to do with it.
-    trial_until: Instant,
+    /// The time that calls with a deadline usually have left when they begin to wait, in nanoseconds; zero if unknown.
+    usual_left: f64,
+    /// The calls with a deadline since the queue was last empty or short: those that wait, and those that were refused because of their
+    /// wait.
+    waiting: u32,
+    refused: u32,
+    /// The queue is short until then.
+    short_until: Option<Instant>,
 }
 
 impl Standing {
-    /// A call is about to wait.
-    pub(super) fn begin(&mut self, now: Instant) {
+    /// A call begins to wait, with so much time left if it has a deadline.
+    pub(super) fn begin(&mut self, now: Instant, left: Option<Duration>) {
         self.since.get_or_insert(now);
+        let Some(left) = left.map(|left| nanos(left) as f64) else { return };
+        self.waiting = self.waiting.saturating_add(1);
+        self.usual_left += if self.usual_left == 0.0 { left } else { (left - self.usual_left) / MEMORY };
     }
 
     /// No call waits.
     pub(crate) fn end(&mut self) {
-        self.since = None;
+        (self.since, self.waiting, self.refused) = (None, 0, 0);
     }
 
-    /// A call with so much time left has been refused for want of time.
-    pub(super) fn refused(&mut self, now: Instant, left: Duration) {
-        if !self.lasts(now, left) || self.short.is_some_and(|short| now < short.until) {
+    /// A call with so much time left has been refused, since it would have to wait for so long.
+    pub(super) fn refused(&mut self, now: Instant, left: Duration, wait: Duration) {
+        let usual = self.usual_left;
+        // Not because of its own deadline, nor because calls take long.
+        if nanos(left) as f64 * 2.0 < usual || wait < left / 4 || !self.lasts(now, usual) || self.is_short(now) {
             return;
         }
-        let times = match self.short {
-            Some(short) if now < short.trial_until => (LONGER * short.times).min(LONGEST),
-            _ => SHORT_FOR,
-        };
-        let until = now + left.saturating_mul(times);
-        let trial_until = until + left.saturating_mul(SHORT_FOR);
-        self.short = Some(Short { until, times, trial_until });
+        self.refused = self.refused.saturating_add(1);
+        if self.refused >= ONE_IN && self.refused >= self.waiting / ONE_IN {
+            let times = Duration::try_from_secs_f64(SHORT_FOR * usual / 1e9).unwrap_or(LONGEST);
+            self.short_until = Some(now + times.min(LONGEST));
+            (self.waiting, self.refused) = (0, 0);
+        }
     }
 
     /// The longest wait of a call with so much time left, if the queue is short.
     pub(super) fn longest_wait(&self, now: Instant, left: Duration, mean: Duration) -> Option<Duration> {
-        let is_short = self.short.is_some_and(|short| now < short.until) && self.lasts(now, left);
+        let is_short = self.is_short(now) && self.lasts(now, self.usual_left);
         is_short.then(|| left.saturating_sub(mean).mul_f64(SHARE))
     }
 
-    fn lasts(&self, now: Instant, left: Duration) -> bool {
-        self.since.is_some_and(|since| now.since(since) > left)
+    fn is_short(&self, now: Instant) -> bool {
+        self.short_until.is_some_and(|until| now < until)
+    }
+
+    fn lasts(&self, now: Instant, nanoseconds: f64) -> bool {
+        self.since.is_some_and(|since| nanos(now.since(since)) as f64 > nanoseconds)
     }
 }
 
@@ -93,53 +104,89 @@ mod tests {
         START + ms * MS
     }
 
+    fn begin(standing: &mut Standing, calls: u32, ms: u32) {
+        (0..calls).for_each(|_| standing.begin(at(ms), Some(LEFT)));
+    }
+
+    fn refuse(standing: &mut Standing, calls: u32, ms: u32) {
+        (0..calls).for_each(|_| standing.refused(at(ms), LEFT, 80 * MS));
+    }
+
     fn is_short(standing: &Standing, ms: u32) -> bool {
         standing.longest_wait(at(ms), LEFT, 20 * MS).is_some()
+    }
+
+    fn overloaded() -> Standing {
+        let mut standing = Standing::default();
+        begin(&mut standing, 100, 0);
+        refuse(&mut standing, 16, 101);
+        standing
     }
 
     #[test]
     fn burst_keeps_its_room() {
         let mut standing = Standing::default();
-        standing.begin(START);
-        standing.refused(at(99), LEFT);
+        begin(&mut standing, 100, 0);
+        refuse(&mut standing, 1000, 99);
         assert!(!is_short(&standing, 99) && !is_short(&standing, 101), "the burst may be over soon");
     }
 
     #[test]
-    fn queue_that_never_empties_but_serves_all_in_time_keeps_its_room() {
+    fn queue_that_never_empties_but_serves_nearly_all_in_time_keeps_its_room() {
         let mut standing = Standing::default();
-        (0..100_000).step_by(10).for_each(|ms| standing.begin(at(ms)));
-        assert!(!is_short(&standing, 100_000));
+        for ms in (0..100_000).step_by(10) {
+            begin(&mut standing, 1, ms);
+            refuse(&mut standing, u32::from(ms % 200 == 0), ms);
+        }
+        assert!(!is_short(&standing, 100_000), "one call in twenty was refused");
     }
 
     #[test]
-    fn standing_queue_is_short_and_tried_again_more_and_more_rarely() {
+    fn standing_queue_is_short_for_a_while_and_shows_again_whether_it_stands() {
+        let mut standing = overloaded();
+        assert_eq!(standing.longest_wait(at(101), LEFT, 20 * MS), Some(8 * MS));
+        refuse(&mut standing, 1000, 200);
+        assert!(is_short(&standing, 3300) && !is_short(&standing, 3301), "refusals meanwhile show nothing");
+        begin(&mut standing, 100, 3301);
+        assert!(!is_short(&standing, 3400));
+        refuse(&mut standing, 16, 3400);
+        assert!(is_short(&standing, 3401));
+    }
+
+    #[test]
+    fn calls_with_little_time_do_not_shorten_the_wait_of_others() {
         let mut standing = Standing::default();
-        standing.begin(START);
-        let mut now = 101;
-        for times in [32, 128, 512, 512] {
-            standing.refused(at(now), LEFT);
-            assert_eq!(standing.longest_wait(at(now), LEFT, 20 * MS), Some(8 * MS));
-            standing.refused(at(now + 50), LEFT);
-            assert!(is_short(&standing, now + 100 * times - 1), "{times}");
-            assert!(!is_short(&standing, now + 100 * times), "a refusal meanwhile shows nothing");
-            now += 100 * (times + 31);
-        }
-        // The overload ends, and comes back after the trial.
-        now += 200;
-        standing.refused(at(now), LEFT);
-        assert!(is_short(&standing, now) && !is_short(&standing, now + 3200));
+        begin(&mut standing, 100, 0);
+        (0..1000).for_each(|_| standing.refused(at(1000), 40 * MS, 30 * MS));
+        assert!(!is_short(&standing, 1000), "their own deadlines are short");
+        (0..1000).for_each(|_| standing.refused(at(1000), LEFT, 20 * MS));
+        assert!(!is_short(&standing, 1000), "the calls take long, not the queue");
+    }
+
+    #[test]
+    fn short_queue_ends_however_much_time_calls_have() {
+        let mut standing = Standing::default();
+        (0..100).for_each(|_| standing.begin(START, Some(3600_000 * MS)));
+        (0..16).for_each(|_| standing.refused(at(4000_000), 3600_000 * MS, 2000_000 * MS));
+        let is_short = |ms| standing.longest_wait(at(ms), 3600_000 * MS, MS).is_some();
+        assert!(is_short(4029_999) && !is_short(4030_000));
     }
 
     #[test]
     fn empty_queue_has_room_for_a_burst_at_once() {
-        let mut standing = Standing::default();
-        standing.begin(START);
-        standing.refused(at(101), LEFT);
+        let mut standing = overloaded();
         assert!(is_short(&standing, 102));
         standing.end();
         assert!(!is_short(&standing, 103));
-        standing.begin(at(104));
+        begin(&mut standing, 1, 104);
         assert!(!is_short(&standing, 204) && is_short(&standing, 205));
+    }
+
+    #[test]
+    fn calls_without_a_deadline_are_not_affected() {
+        let mut standing = Standing::default();
+        standing.begin(START, None);
+        refuse(&mut standing, 15, 1000);
+        assert!(!is_short(&standing, 1000));
     }
 }

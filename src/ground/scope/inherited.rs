@@ -1,9 +1,5 @@
 //! The context that a call inherits from the call that it serves.
 
-use std::hash::{BuildHasher, Hash, RandomState};
-use std::num::NonZeroU32;
-use std::sync::LazyLock;
-
 use crate::ground::instant::Instant;
 
 /// How much a call matters. When there is not room for all, the most important are served first.
@@ -26,41 +22,27 @@ pub enum Priority {
     Critical,
 }
 
-/// For whom a call is made: the hash of a key. Two tenants with one hash, which are rare, share a turn.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(crate) struct Tenant(NonZeroU32);
-
-impl Tenant {
-    /// The hash differs from process to process: no key can be chosen to collide with another one.
-    pub(crate) fn of(key: &(impl Hash + ?Sized)) -> Self {
-        static KEYS: LazyLock<RandomState> = LazyLock::new(RandomState::new);
-        Self(NonZeroU32::new(KEYS.hash_one(key) as u32).unwrap_or(NonZeroU32::MIN))
-    }
-}
-
 /// The inherited context: two instants, and the rest in one word, so that it is moved and compared in registers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Context {
     /// The deadline of the response. All waits for one end then.
     pub(crate) deadline: Option<Instant>,
     pub(super) end: Option<Instant>,
-    pub(super) word: u64,
+    pub(super) word: u32,
 }
 
-const ENFORCED: u64 = 1 << 31;
-/// The tenant is in the upper half.
-const TENANT_SHIFT: u32 = 32;
+const ENFORCED: u32 = 1 << 31;
 const PRIORITY_SHIFT: u32 = 29;
 const BEFORE_SHIFT: u32 = 20;
-const BEFORE_MASK: u64 = (1 << (PRIORITY_SHIFT - BEFORE_SHIFT)) - 1;
-const LASTS: u64 = 1 << 19;
-pub(super) const HAS_END: u64 = 1 << 18;
-const PAID_IN: u64 = 1 << 17;
-const LOSS_REPEATED: u64 = 1 << 16;
-const ATTEMPT_MASK: u64 = LOSS_REPEATED - 1;
+const BEFORE_MASK: u32 = (1 << (PRIORITY_SHIFT - BEFORE_SHIFT)) - 1;
+const LASTS: u32 = 1 << 19;
+pub(super) const HAS_END: u32 = 1 << 18;
+const PAID_IN: u32 = 1 << 17;
+const LOSS_REPEATED: u32 = 1 << 16;
+const ATTEMPT_MASK: u32 = LOSS_REPEATED - 1;
 
 impl Context {
-    pub(crate) const NONE: Self = Self { deadline: None, end: None, word: (Priority::Normal as u64) << PRIORITY_SHIFT };
+    pub(crate) const NONE: Self = Self { deadline: None, end: None, word: (Priority::Normal as u32) << PRIORITY_SHIFT };
 
     /// The end of the response, if it may continue beyond the deadline.
     #[inline]
@@ -89,13 +71,13 @@ impl Context {
     /// 0 without a retry, here or at the client of the served connection.
     #[inline]
     pub(crate) fn attempt(&self) -> u32 {
-        (self.word & ATTEMPT_MASK) as u32
+        self.word & ATTEMPT_MASK
     }
 
     /// The attempts before this one by retries further out than the one that counts in `attempt`.
     #[inline]
     pub(crate) fn before(&self) -> u32 {
-        (self.word >> BEFORE_SHIFT & BEFORE_MASK) as u32
+        self.word >> BEFORE_SHIFT & BEFORE_MASK
     }
 
     #[inline]
@@ -126,7 +108,7 @@ impl Context {
 
     #[inline]
     pub(crate) fn with_attempt(self, attempt: u32) -> Self {
-        Self { word: self.word & !ATTEMPT_MASK | u64::from(attempt).min(ATTEMPT_MASK), ..self }
+        Self { word: self.word & !ATTEMPT_MASK | attempt.min(ATTEMPT_MASK), ..self }
     }
 
     /// Whether a layer further out has deposited into its retry budget for this call.
@@ -154,26 +136,12 @@ impl Context {
 
     #[inline]
     fn with_before(self, before: u32) -> Self {
-        Self {
-            word: self.word & !(BEFORE_MASK << BEFORE_SHIFT) | u64::from(before).min(BEFORE_MASK) << BEFORE_SHIFT,
-            ..self
-        }
+        Self { word: self.word & !(BEFORE_MASK << BEFORE_SHIFT) | before.min(BEFORE_MASK) << BEFORE_SHIFT, ..self }
     }
 
     #[inline]
     pub(crate) fn with_priority(self, priority: Priority) -> Self {
-        Self { word: self.word & !(3 << PRIORITY_SHIFT) | (priority as u64) << PRIORITY_SHIFT, ..self }
-    }
-
-    #[inline]
-    pub(crate) fn tenant(&self) -> Option<Tenant> {
-        NonZeroU32::new((self.word >> TENANT_SHIFT) as u32).map(Tenant)
-    }
-
-    #[inline]
-    pub(crate) fn with_tenant(self, tenant: Option<Tenant>) -> Self {
-        let word = self.word & ((1 << TENANT_SHIFT) - 1);
-        Self { word: word | tenant.map_or(0, |Tenant(hash)| u64::from(hash.get())) << TENANT_SHIFT, ..self }
+        Self { word: self.word & !(3 << PRIORITY_SHIFT) | (priority as u32) << PRIORITY_SHIFT, ..self }
     }
 
     /// Whether the deadline has passed at `now`.
@@ -212,11 +180,9 @@ mod tests {
                 [(false, true, 0, 1), (true, false, 1, 0), (true, true, 60_000, 511)]
             {
                 let end = Some(Instant::MAX);
-                let tenant = lasts.then(|| Tenant::of("one"));
                 let set = |context: Context| {
                     context
                         .with_priority(priority)
-                        .with_tenant(tenant)
                         .with_before(before)
                         .with_end(end, lasts)
                         .with_attempt(attempt)
@@ -226,7 +192,6 @@ mod tests {
                 assert_eq!(all, set(all.with_attempt(3).with_before(3).with_end(None, false).with_enforced(!enforced)));
                 assert_eq!((all.priority(), all.enforced(), all.lasts()), (priority, enforced, lasts));
                 assert_eq!((all.attempt(), all.before(), all.end()), (attempt, before, end));
-                assert_eq!((all.tenant(), all.with_tenant(None).tenant()), (tenant, None));
             }
         }
         let paid_in = Context::NONE.with_attempt(3).paid_in();
@@ -238,7 +203,7 @@ mod tests {
         let lost = Context::NONE.with_attempt(u32::MAX).with_loss_repeated(true).with_loss_repeated(false);
         assert!(lost.is_loss_repeated() && lost.uncounted().is_loss_repeated() && !paid_in.is_loss_repeated());
         let most = Context::NONE.with_attempt(u32::MAX).with_before(u32::MAX);
-        assert_eq!((u64::from(most.attempt()), u64::from(most.before())), (ATTEMPT_MASK, BEFORE_MASK));
+        assert_eq!((most.attempt(), most.before()), (ATTEMPT_MASK, BEFORE_MASK));
         assert_eq!((most.priority(), most.enforced(), most.lasts()), (Priority::Normal, false, false));
     }
 

@@ -25,7 +25,7 @@
 //!
 //! | input | set by | read by |
 //! |---|---|---|
-//! | context: deadline, end, attempt, priority, tenant, whether a lost attempt was repeated | deadline, retry, extraction of headers, [`context`](crate::context) | every layer |
+//! | context: deadline, end, attempt, priority, whether a lost attempt was repeated | deadline, retry, extraction of headers, [`context`](crate::context) | every layer |
 //! | enforcer: the task whose layer ends the call at its deadline | deadline, retry | every timer, which is then not armed |
 //! | start: the reading of the clock at which the call begins | every layer | the next layer, once |
 //! | latest reading of the clock on this thread; outlives the poll | every reading | what needs no fresh one |
@@ -64,8 +64,8 @@ mod task;
 use self::attachments::Attachments;
 pub(crate) use self::exhausted::{ExhaustedBefore, exhausted_before, mark_exhausted, noting_exhausted, recovered};
 pub(crate) use self::exhausted_calls::Exhausted;
+pub(crate) use self::inherited::Context;
 pub use self::inherited::Priority;
-pub(crate) use self::inherited::{Context, Tenant};
 use self::task::TaskId;
 
 thread_local! {
@@ -78,7 +78,7 @@ thread_local! {
 /// See the module.
 struct Scope {
     /// Two words of the context, which are moved in registers.
-    context: Cell<(Option<Instant>, u64)>,
+    context: Cell<(Option<Instant>, u32)>,
     /// The third word; read only if the context has an end, which is rare.
     end: Cell<Option<Instant>>,
     enforcer: Cell<Option<TaskId>>,
@@ -167,7 +167,7 @@ pub(crate) fn enter(context: Context) -> Entered {
 #[derive(Debug)]
 #[must_use]
 pub(crate) struct Entered {
-    outer: (Option<Instant>, u64),
+    outer: (Option<Instant>, u32),
     /// The former end, if it was changed.
     end: Option<Option<Instant>>,
 }

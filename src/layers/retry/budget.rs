@@ -83,14 +83,14 @@ impl Validate for BudgetConfig {
 /// # When retries do not help
 /// If one shard of ten is down, every retry to it fails, and the tokens of the other nine would pay for them. So the budget keeps the
 /// share of the last twenty retries or so that succeeded. Below a tenth, it grants a smaller share of the wanted retries: half of them
-/// if one retry in twenty succeeds, and one in twenty if none does, as well as a twentieth of `ratio` for each call. This happens after
-/// about a hundred useless retries, 46 of which are granted in full. The retries that are still made find out when they help again: two
-/// successes restore the full share. It is also full once no retry was wanted for ten times as long as usual, one second at least and
-/// one minute at most: the outage is over. What refused retries would have cost stays in the budget.
+/// if one retry in twenty succeeds, and one in twenty if none does. This happens after about a hundred useless retries, 46 of which are
+/// granted in full, and only while retries are wanted for more than half of `ratio`: fewer useless ones take nothing from others. The
+/// retries that are still made find out when they help again: two successes restore the full share, and so do ten seconds in which no
+/// retry is wanted. What refused retries would have cost stays in the budget.
 ///
 /// A retry or hedge has helped if its answer is a success or blames the request (`404`). One that was cancelled, or not sent, counts for
 /// nothing. [`granted_share`](Self::granted_share) has the present share, and [`Stop::NotHelping`](super::Stop::NotHelping) is the
-/// reason in reports and metrics. There is no setting: only retries that fail are fewer.
+/// reason in reports and metrics.
 ///
 /// A call takes a short lock for its deposit, however long the budget was idle; a retry takes it twice more.
 ///

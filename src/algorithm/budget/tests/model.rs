@@ -18,14 +18,14 @@ struct Model {
     reserve: u64,
     held: u64,
     at: u64,
-    /// Which retries have helped, and the times between wanted retries, since the last long silence.
+    /// Which retries have helped since the last long silence.
     results: Vec<bool>,
-    gaps: Vec<f64>,
+    /// The wanted retries less half of the deposits, in tokens.
+    excess: f64,
     wanted_at: Option<Instant>,
-    /// The sum of the shares of the wanted retries since the last refund, how many of them were granted, and what calls have earned.
+    /// The sum of the shares of the wanted retries since the last refund, and how many of them were granted.
     shares: f64,
     granted: f64,
-    earned: f64,
 }
 
 impl Model {
@@ -49,19 +49,14 @@ impl Model {
 
     /// A retry is wanted. Returns the share that is granted.
     fn want(&mut self, now: Instant) -> f64 {
-        if let Some(at) = self.wanted_at {
-            let silence = now.since(at).as_secs_f64();
-            if silence >= (10.0 * average(6.0, self.gaps.iter().copied())).clamp(1.0, 60.0) {
-                self.results.clear();
-                self.gaps.clear();
-                (self.shares, self.granted, self.earned) = (0.0, 0.0, 0.0);
-            } else {
-                self.gaps.push(silence);
-            }
+        if self.wanted_at.is_none_or(|at| now.since(at) >= Duration::from_secs(10)) {
+            self.results.clear();
+            (self.shares, self.granted, self.excess) = (0.0, 0.0, 0.0);
         }
         self.wanted_at = Some(now);
+        self.excess = (self.excess + 1.0).min(20.0);
         let success = average(1.0, self.results.iter().map(|helped| f64::from(u8::from(*helped))));
-        (success / 0.1).clamp(0.05, 1.0)
+        if self.excess < 10.0 { 1.0 } else { (success / 0.1).clamp(0.05, 1.0) }
     }
 
     fn has_token(&self) -> bool {
@@ -148,7 +143,7 @@ proptest! {
         let mut model = Model {
             per_call: units, bucket: ttl.as_nanos() as u64 / BUCKETS as u64, deposits: VecDeque::new(),
             interval, burst: burst.into(), reserve: u64::from(burst) * interval, held: 0, at: START.as_nanos(),
-            results: vec![false; useless], gaps: Vec::new(), wanted_at: Some(START), shares: 0.0, granted: 0.0, earned: 0.0,
+            results: vec![false; useless], excess: 1.0, wanted_at: Some(START), shares: 0.0, granted: 0.0,
         };
         // An outage before.
         ledger.usefulness.want(START);
@@ -161,19 +156,19 @@ proptest! {
                 Step::Call => {
                     ledger.deposit(now);
                     model.put(now.as_nanos() / model.bucket, model.per_call, now);
-                    model.earned += ratio / 20.0;
+                    model.excess = (model.excess - (units / 2) as f64 / TOKEN as f64).max(0.0);
                     calls.push(now);
                 }
                 Step::Withdraw => {
                     let (share, has_token) = (model.want(now), model.has_token());
-                    prop_assert!((ledger.granted_share(now) - share).abs() < 1e-9);
                     let claim = ledger.withdraw(now);
+                    prop_assert!((ledger.granted_share(now) - share).abs() < 1e-9);
                     prop_assert_eq!(has_token, claim != Err(NotGranted::Exhausted));
                     if has_token {
                         model.shares += share;
                         model.granted += f64::from(u8::from(claim.is_ok()));
                         // A share is rounded to a ten-thousandth.
-                        let (least, most) = (model.shares - 1.04, model.shares + model.earned + 1.04);
+                        let (least, most) = (model.shares - 1.04, model.shares + 1.04);
                         prop_assert!((least..=most).contains(&model.granted), "{} of {}", model.granted, model.shares);
                     }
                     if let Ok(claim) = claim {
@@ -198,7 +193,7 @@ proptest! {
                         ClaimedToken::Reserved => model.held -= 1,
                     }
                     ledger.refund(claim);
-                    (model.shares, model.granted, model.earned) = (1.0, 0.0, 0.0);
+                    (model.shares, model.granted) = (1.0, 0.0);
                     withdrawn[index] = None;
                 }
                 Step::Spend(..) | Step::Refund(_) => {}

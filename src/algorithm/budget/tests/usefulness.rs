@@ -63,40 +63,29 @@ fn two_successes_restore_the_full_share() {
     assert!(wanted <= 20 + 2, "{wanted}");
 }
 
-/// The outage is over if no retry is wanted for ten times as long as usual.
 #[test]
-fn long_silence_restores_the_belief() {
-    for gap in [0.2, 1.0, 4.0] {
-        let (mut ledger, mut now) = (ledger(1.0, MINUTE, 1.0, 10), START);
-        for _ in 0..1000 {
-            now = now + Duration::from_secs_f64(gap);
-            ledger.deposit(now);
-            want(&mut ledger, 1, None, now);
-        }
-        let after = |gaps: f64| now + Duration::from_secs_f64(gaps * gap);
-        assert!(ledger.granted_share(after(9.0)) < 0.06 && !ledger.is_as_new(after(9.0)));
-        assert!((ledger.granted_share(after(11.0)) - 1.0).abs() < 1e-9);
-        let later = after(11.0);
-        (0..100).for_each(|_| ledger.deposit(later));
-        assert_eq!(want(&mut ledger, 45, None, later), 45, "as with a new budget");
-    }
+fn silence_ends_the_doubt() {
+    let mut ledger = rich();
+    want(&mut ledger, 3000, None, START);
+    let just_before = START + Duration::from_millis(9999);
+    assert!(ledger.granted_share(just_before) < 0.06 && !ledger.is_as_new(just_before));
+    let later = START + SECOND * 10;
+    assert!(ledger.granted_share(later) > 0.99);
+    assert_eq!(want(&mut ledger, 45, None, later), 45, "as with a new budget");
 }
 
-/// Whatever the gaps were. Calls may stop for a moment without a reason, and no budget remembers for ever.
+/// One route in a hundred always fails. The retries of the others all help, and are all granted.
 #[test]
-fn silence_is_between_a_second_and_a_minute() {
-    let mut busy = rich();
-    want(&mut busy, 3000, None, START);
-    assert!(!busy.is_as_new(START + Duration::from_millis(999)));
-    assert!(busy.granted_share(START + SECOND) > 0.99);
-    let (mut quiet, mut now) = (ledger(1.0, MINUTE, 1.0, 10), START);
-    for _ in 0..2000 {
-        now = now + SECOND * 20;
-        quiet.deposit(now);
-        want(&mut quiet, 1, None, now);
+fn few_useless_retries_take_nothing_from_others() {
+    let mut ledger = ledger(0.1, TTL, 0.1, 10);
+    for call in 0..100_000_u32 {
+        let now = START + Duration::from_millis(call.into());
+        ledger.deposit(now);
+        if call % 50 == 0 {
+            let useless = call % 1000 != 0;
+            assert_eq!(want(&mut ledger, 1, (!useless).then_some(1), now), 1, "{call}");
+        }
     }
-    assert!(quiet.granted_share(now + SECOND * 59) < 0.06);
-    assert!(quiet.is_as_new(now + MINUTE), "the deposits have expired, too");
 }
 
 /// A long outage with few calls: its retries are not all granted again because of the time between them.
@@ -110,12 +99,12 @@ fn rare_useless_retries_are_not_believed_in_again() {
         let n = want(&mut ledger, 1, None, now);
         granted += if second >= 3600 { n } else { 0 };
     }
-    assert!((190..=205).contains(&granted), "{granted} of 3600");
+    assert!((175..=185).contains(&granted), "{granted} of 3600");
 }
 
 /// After an outage, one call in a hundred fails. It does not take twenty such failures to find out that retries help again.
 #[test]
-fn calls_earn_a_retry_while_few_are_wanted() {
+fn few_wanted_retries_are_granted_soon() {
     let mut ledger = ledger(0.1, TTL, 0.0, 0);
     (0..10_000).for_each(|_| ledger.deposit(START));
     want(&mut ledger, 3000, None, START);

@@ -9,16 +9,15 @@
 //!
 //! # How it behaves
 //! - **Permits:** a call takes one, or as many as it [weighs](BulkheadLayer::weighed_by), and holds them until it is over.
-//! - **Waiting:** by [priority](crate::context::Priority), then by turns of the [tenants](crate::context::with_tenant), then in the configured
-//!   [`Order`]. A small share of the permits (`low_priority_share`) goes to lower priorities all the same. Light calls do not overtake a
-//!   heavy call of their turn. Three bounds apply to the wait. A call is refused at once if its expected wait, given how long permits were
+//! - **Waiting:** by [priority](crate::context::Priority), then in the configured [`Order`]. A small share of the permits (`low_priority_share`) goes to lower priorities all the same. Light calls do not overtake a
+//!   heavy call of their priority. Three bounds apply to the wait. A call is refused at once if its expected wait, given how long permits were
 //!   held lately, exceeds its deadline. It is refused when the time left is less than most calls take. And it is refused after
 //!   `max_wait`. A call whose deadline has passed is not started.
-//! - **Lasting overload:** a queue that stands only adds latency. If a call has to be refused for want of time when others have
-//!   been waiting without a pause for longer than it had left, the queue is kept short for 32 times that time: a call waits for at
-//!   most 10 % of the time that it has to spare, and is refused with `QueueFull` otherwise. Then the queue may grow again; if calls have
-//!   to be refused again, it is kept short for longer. A burst, and workers that share a few permits and are all served in time, keep
-//!   the room that they need. Calls without a deadline are not affected.
+//! - **Lasting overload:** a queue that stands only adds latency. If calls have been waiting without a pause for longer than they
+//!   usually have left, and one in sixteen has to be refused because of its wait, the queue is kept short for 32 such times, at most 30 s: a call
+//!   waits for at most 10 % of the time that it has to spare, and is refused with `QueueFull` otherwise. Then the queue may grow again, and
+//!   shows whether there is still an overload. A burst, and workers that share a few permits and are all served in time, keep the room
+//!   that they need. Calls without a deadline are not affected.
 //! - **Deadlines:** while a permit is free, a call is refused only if almost no call would finish in the time that it has left, and
 //!   one in eight such calls is admitted all the same. Calls need not be alike: a few slow calls do not lock out quick ones.
 //! - **Time:** a permit is timed from its grant to its release, whatever the time is spent on: inner queues and backoffs, and the body

@@ -10,15 +10,15 @@
 //!
 //! # How it behaves
 //! - **The limit** of calls that are served at once is learned, see [`Limit`], or fixed, and never exceeds `max_in_flight`.
-//! - **Admission:** calls beyond the limit wait, by [priority](crate::context::Priority) and by turns of the
-//!   [tenants](crate::context::with_tenant), in a queue that is short enough to be served within a few service times. A small share of the
+//! - **Admission:** calls beyond the limit wait, by [priority](crate::context::Priority), in a queue that is short enough to be served within a few service times. A small share of the
 //!   permits (`low_priority_share`) goes to lower priorities all the same. If the queue is full, a call of higher priority displaces the last
-//!   one, and so does a call of a tenant with fewer waiting calls.
+//!   one.
 //! - **Deadlines:** while a permit is free, a call is refused only if almost no call would finish in the time that it has left, and
 //!   one in eight such calls is admitted all the same. While calls compete for permits, a call that is unlikely to finish in time is
 //!   refused. Calls need not be alike: a few slow calls do not lock out quick ones. The estimate is how long successful calls hold
 //!   their permits, and at least the time after which others were cut; waits inside the service are included. It decays without new
 //!   samples. In every state the layer keeps learning, so it notices when the service has recovered.
+//! - **Lasting overload:** the queue is kept short, as in a [bulkhead](crate::bulkhead#how-it-behaves).
 //! - **Uploads:** in a server's assembled stack, a call that waits for its client's body holds no permit, and the wait is not
 //!   measured. Once the body has arrived, the call waits for a permit before all new calls, at most 50 ms, and then takes one over the
 //!   limit. At most 16 such calls for each permit are without one at a time; further ones keep theirs. A call whose work holds a
