@@ -4,9 +4,19 @@
 //! together must not retry together: a fleet that backs off in step collides at every step, so the waits grow and the load at each
 //! collision does not shrink. See Marc Brooker, *Exponential Backoff And Jitter* (AWS Architecture Blog, 2015), which names the
 //! kinds of jitter used here.
+//!
+//! # After a refusal
+//! A dependency that is full answers at once, and is less full when one of the calls that fill it has ended. If a call takes a second
+//! and the waits are a twentieth of that, all attempts of a call find it as full as the first one did. So after a failure that came
+//! sooner than a success usually does, the waits grow from what is left of the usual time, if that is more than `base`: within that
+//! time most of the calls that were in service when the attempt was refused have ended. [`UsualTime`] is measured, so nobody has to
+//! know it. A failure that took as long as a success did not come from a full queue, and is retried as soon as ever.
+
+mod usual_time;
 
 use std::time::Duration;
 
+pub(crate) use self::usual_time::UsualTime;
 use crate::ground::validation::{Validate, Validation};
 #[cfg(feature = "config")]
 use crate::loader::HumanTime;
@@ -35,7 +45,8 @@ use crate::loader::HumanTime;
 pub struct Backoff {
     /// How the wait grows from one retry to the next. Default: exponential, doubling.
     pub growth: Growth,
-    /// The wait before the first retry, before jitter; more than zero. Default: 50 ms.
+    /// The wait before the first retry, before jitter; more than zero. After a quick refusal it is
+    /// [at least](crate::retry#after-a-quick-refusal) as long as a call usually takes. Default: 50 ms.
     #[cfg_attr(feature = "config", serde(with = "HumanTime"))]
     pub base: Duration,
     /// No wait is longer, whatever the growth. At least `base`. Default: 2 s.
@@ -59,13 +70,22 @@ pub enum Growth {
     Exponential(#[cfg_attr(all(test, feature = "config"), schemars(range(min = 1.0)))] f64),
 }
 
+/// What a wait after a quick refusal is measured by.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct RefusalBounds {
+    /// How much of the usual time of a success is left, counted from the start of the attempt that was refused.
+    pub(crate) rest: Duration,
+    /// The longest wait after which a usual call still fits into the call's time.
+    pub(crate) room: Duration,
+}
+
 /// What part of the wait chance decides. `d` is the wait that growth and cap allow.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[cfg_attr(feature = "config", derive(serde::Serialize, serde::Deserialize), serde(rename_all = "snake_case"))]
 #[cfg_attr(all(test, feature = "config"), derive(schemars::JsonSchema))]
 #[non_exhaustive]
 pub enum Jitter {
-    /// None: always `d`. Callers that failed together come back together.
+    /// None: always `d`, as `base`, growth and cap say it, whatever is measured. Callers that failed together come back together.
     None,
     /// All: anything in `0..d`. Spreads best, and waits half as long on average.
     #[default]
@@ -124,7 +144,7 @@ impl Backoff {
     }
 
     /// The longest wait before the given retry (1 is the first), which no jitter exceeds; decorrelated jitter knows
-    /// only the cap.
+    /// only the cap. After a [quick refusal](crate::retry#after-a-quick-refusal) it may be longer, up to the cap.
     pub fn longest(&self, retry: u32) -> Duration {
         if self.jitter == Jitter::Decorrelated { self.cap } else { self.grown(retry) }
     }
@@ -143,10 +163,35 @@ impl Backoff {
             Jitter::Decorrelated => {
                 let base = self.base.min(self.cap);
                 // Before the first retry there was no wait; the formula assumes one of `base`.
-                let bound = previous.max(base).saturating_mul(3);
                 // Capped before the sample, not after: otherwise most waits of a long series would equal the cap, together.
-                base + part(bound.min(self.cap).saturating_sub(base), chance)
+                base + part(self.bound(retry, previous).saturating_sub(base), chance)
             }
+        }
+    }
+
+    /// The wait after a quick refusal: as [`delay`](Self::delay), but it grows from what is left of a usual call, if that is more than
+    /// the base. `bounds` never make a wait shorter than `delay` would, nor one that fits the call's time one that does not.
+    pub(crate) fn delay_after_refusal(
+        &self,
+        retry: u32,
+        previous: Duration,
+        RefusalBounds { rest, room }: RefusalBounds,
+        chance: f64,
+    ) -> Duration {
+        if self.jitter == Jitter::None {
+            return self.delay(retry, previous, chance);
+        }
+        // Bounded before the sample, not after: waits that are cut to the same length would end together.
+        let cap = self.cap.min(room.max(self.bound(retry, previous)));
+        let base = rest.min(room).min(cap).max(self.base);
+        Self { base, cap, ..*self }.delay(retry, previous, chance)
+    }
+
+    /// The longest wait before the given retry, after a wait of `previous`.
+    fn bound(&self, retry: u32, previous: Duration) -> Duration {
+        match self.jitter {
+            Jitter::Decorrelated => previous.max(self.base).saturating_mul(3).min(self.cap),
+            _ => self.grown(retry),
         }
     }
 

@@ -19,6 +19,7 @@ mod report;
 #[cfg(feature = "http")]
 mod retry_after;
 mod switched_off;
+mod usual_time;
 mod waits;
 
 const SECOND: Duration = Duration::from_secs(1);

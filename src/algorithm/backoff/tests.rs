@@ -68,6 +68,34 @@ fn long_decorrelated_series_keeps_its_spread() {
 }
 
 #[test]
+fn waits_after_a_refusal_at_given_samples_are_exact() {
+    let of = |jitter, retry, rest: u64, room: u64, chance| {
+        let backoff = backoff(Growth::Exponential(2.0), SECOND, 30 * SECOND, jitter);
+        let bounds = RefusalBounds { rest: Duration::from_secs(rest), room: Duration::from_secs(room) };
+        backoff.delay_after_refusal(retry, Duration::ZERO, bounds, chance).as_millis()
+    };
+    // Jitter, retry, rest of the usual time, room, and the waits at the samples 0 and 1.
+    for (jitter, retry, rest, room, least, most) in [
+        (Jitter::Full, 1, 4, 60, 0, 4000),
+        (Jitter::Full, 3, 4, 60, 0, 16000),
+        (Jitter::Full, 4, 4, 60, 0, 30000),
+        (Jitter::Full, 1, 0, 60, 0, 1000),
+        (Jitter::Full, 1, 4, 3, 0, 3000),
+        (Jitter::Full, 2, 4, 3, 0, 3000),
+        (Jitter::Full, 3, 4, 3, 0, 4000),
+        (Jitter::Full, 1, 4, 0, 0, 1000),
+        (Jitter::Equal, 1, 4, 60, 2000, 4000),
+        (Jitter::Equal, 1, 4, 3, 1500, 3000),
+        (Jitter::Decorrelated, 1, 4, 60, 4000, 12000),
+        (Jitter::Decorrelated, 1, 4, 6, 4000, 6000),
+        (Jitter::None, 2, 4, 60, 2000, 2000),
+    ] {
+        let waits = [0.0, 1.0].map(|chance| of(jitter, retry, rest, room, chance));
+        assert_eq!(waits, [least, most], "{jitter:?}, retry {retry}, rest {rest}, room {room}");
+    }
+}
+
+#[test]
 fn any_retry_number_saturates_at_the_cap() {
     let exponential = Growth::Exponential(2.0);
     assert_eq!(plain(exponential, DAY, Duration::MAX)(1000), Duration::MAX, "Polly: no cap");
@@ -121,6 +149,22 @@ proptest! {
         let decorrelated = of(Jitter::Decorrelated);
         prop_assert!(base.min(cap) <= decorrelated && decorrelated <= cap);
         prop_assert!(decorrelated <= base.max(previous).saturating_mul(3));
+    }
+
+    /// It is never shorter than another wait, longer than the cap, or the reason why a retry has no time left.
+    #[test]
+    fn wait_after_a_refusal_is_longer_within_its_bounds(
+        base in any_duration(), longer in any_duration(), retry in 1u32..2048, chance in 0.0..1.0f64,
+        previous in any_duration(), rest in any_duration(), room in any_duration(), jitter in 0usize..4,
+    ) {
+        let backoff = backoff(Growth::Exponential(2.0), base, base.saturating_add(longer), JITTERS[jitter]);
+        let usual = backoff.delay(retry, previous, chance);
+        let wait = backoff.delay_after_refusal(retry, previous, RefusalBounds { rest, room }, chance);
+        // A nanosecond for the rounding of the share.
+        prop_assert!(usual <= wait + Duration::from_nanos(1), "{:?} {:?}", usual, wait);
+        prop_assert!(wait <= backoff.cap);
+        prop_assert!(usual > room || wait <= room.max(backoff.bound(retry, previous)));
+        prop_assert!(backoff.bound(retry, previous) > room || wait <= room);
     }
 
     #[test]

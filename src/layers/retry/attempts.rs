@@ -224,6 +224,7 @@ impl<S, K: Kept, T> Attempts<S, K, T> {
         let service = Taken::not_ready(source.service.clone(), self.policy.readiness_limit.clone());
         self.progress.attempts = attempt;
         self.progress.since = now;
+        self.progress.waited = false;
         self.cut = cut;
         self.timer.disarm();
         if attempt >= self.settings.max_attempts {
@@ -232,6 +233,16 @@ impl<S, K: Kept, T> Attempts<S, K, T> {
         self.span = self.settings.attempt_spans.then(|| Box::new(AttemptSpan::new(&self.policy.instruments, attempt)));
         let _span = (self.span.as_ref().map(|span| span.enter()), upload_waits::enter(self.upload_waits.as_ref()));
         Some(service.call(request))
+    }
+
+    /// Notes how long a success took, for the backoffs of later calls.
+    #[inline]
+    fn learn_usual_time(&self) {
+        // The head of a long poll says nothing about when the dependency has time again.
+        let tells = !self.progress.waited && !self.inherited.lasts() && self.settings.max_attempts > 1;
+        if tells {
+            self.policy.succeeded(time::latest_or_now().since(self.progress.since));
+        }
     }
 
     /// Decides what follows an attempt that ended. `theirs` is the dependency's own result, if there is one.
@@ -249,8 +260,9 @@ impl<S, K: Kept, T> Attempts<S, K, T> {
                 verdicts.push(verdict);
             }
         }
-        // Checked first, so that a call that succeeds does not read the clock again.
+        // Checked first, so that a call that succeeds does not read the clock again where an inner layer has just read it.
         if verdict == Verdict::Success {
+            self.learn_usual_time();
             return Err(Stop::Succeeded);
         }
         let Self { source, deadline, progress, settings, .. } = self;

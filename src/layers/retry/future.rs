@@ -70,10 +70,8 @@ where
         let enforced = attempts.inherited.deadline.is_some_and(|deadline| current.ends_by(deadline));
         attempts.progress.lost |= current.is_loss_repeated();
         let layer_id = attempts.policy.instruments.layer_id();
-        if attempts.policy.instruments.named().is_some() {
-            // Otherwise the end of the call would use an older clock read than that of an inner layer.
-            time::forget_latest();
-        }
+        // Otherwise the end of the call would use an older clock read than that of an inner layer.
+        time::forget_latest();
         loop {
             let call_context = numbered(attempts.inherited, &attempts.settings, attempts.progress.attempts);
             let call_context = call_context.with_enforced(enforced).with_loss_repeated(attempts.progress.lost);
@@ -105,7 +103,9 @@ where
                             (verdict, Err(error))
                         }
                         (Poll::Pending, is_local) => {
-                            if !is_local {
+                            if is_local {
+                                attempts.progress.waited = true;
+                            } else {
                                 attempts.mark(true);
                             }
                             ready!(attempts.bounds().poll_cut(&mut attempts.timer, cx, call.is_waiting(), layer_id))

@@ -7,6 +7,8 @@ use super::call_settings::RetryCallSettings;
 use super::keyed_budgets::HoldsBudget;
 use super::report::Stop;
 use crate::admission::timer;
+use crate::algorithm::backoff::{RefusalBounds, UsualTime};
+use crate::ground::sync::atomic::{AtomicU64, Ordering};
 use crate::ground::time::Instant;
 use crate::ground::verdict::Verdict;
 use crate::layers::core::readiness_limit::ReadinessLimit;
@@ -16,6 +18,8 @@ use crate::telemetry::Instruments;
 #[derive(Debug)]
 pub(super) struct RetryPolicy {
     pub(super) budget: Budget,
+    /// How long a success usually takes, in nanoseconds. If two calls update it at once, one of the times is lost, which does not matter.
+    usual_time: AtomicU64,
     /// Whether the user gave the budget, and so manages its settings.
     given: bool,
     pub(super) readiness_limit: ReadinessLimit,
@@ -33,11 +37,13 @@ pub(super) struct RetryProgress {
     delay: Duration,
     /// Whether an attempt was lost and repeated, here or by another layer: the next loss is not.
     pub(super) lost: bool,
+    /// Whether the current attempt has waited within this process, which is no time of the dependency.
+    pub(super) waited: bool,
 }
 
 impl RetryProgress {
     pub(super) fn new(attempts: u32, since: Instant) -> Self {
-        Self { attempts, since, delay: Duration::ZERO, lost: false }
+        Self { attempts, since, delay: Duration::ZERO, lost: false, waited: false }
     }
 }
 
@@ -65,23 +71,51 @@ impl HoldsBudget for RetryPolicy {
 impl RetryPolicy {
     /// A policy with its own budget.
     pub(super) fn new(budget: Budget, readiness_limit: ReadinessLimit, instruments: Instruments) -> Self {
-        Self { budget, given: false, readiness_limit, instruments }
+        Self { budget, usual_time: AtomicU64::new(0), given: false, readiness_limit, instruments }
     }
 
     /// A policy with a budget that the user gave.
     pub(super) fn with_given_budget(budget: Budget, readiness_limit: ReadinessLimit, instruments: Instruments) -> Self {
-        Self { budget, given: true, readiness_limit, instruments }
+        Self { given: true, ..Self::new(budget, readiness_limit, instruments) }
     }
 
     /// A policy with the same budget.
     pub(super) fn with_readiness_limit(&self, readiness_limit: ReadinessLimit) -> Self {
         let (budget, instruments) = (self.budget.clone(), self.instruments.clone());
-        Self { budget, given: self.given, readiness_limit, instruments }
+        Self { given: self.given, ..Self::new(budget, readiness_limit, instruments) }
     }
 
-    /// A given budget is not lost when this state is forgotten: the user holds a handle of it.
+    /// A given budget is not lost when this state is forgotten: the user holds a handle of it. The usual time is, and the next success
+    /// tells it again.
     pub(super) fn is_as_new(&self, now: Instant) -> bool {
         self.given || self.budget.is_as_new(now)
+    }
+
+    /// An attempt that took this long has succeeded.
+    #[inline]
+    pub(super) fn succeeded(&self, took: Duration) {
+        let before = self.usual_time();
+        let after = before.after(took);
+        if after != before {
+            self.usual_time.store(after.nanos(), Ordering::Relaxed);
+        }
+    }
+
+    fn usual_time(&self) -> UsualTime {
+        UsualTime::from_nanos(self.usual_time.load(Ordering::Relaxed))
+    }
+
+    /// What the wait is measured by, if the attempt says "not now" sooner than a success usually comes. Other attempts were not sent,
+    /// were lost with their endpoint, or have waited long enough: a full queue is not why they failed.
+    fn refusal(&self, progress: &RetryProgress, ended: EndedAttempt) -> Option<RefusalBounds> {
+        let EndedAttempt { verdict, now, limit } = ended;
+        if !matches!(verdict, Verdict::Transient | Verdict::Overloaded { .. }) {
+            return None;
+        }
+        let usual = self.usual_time().get()?;
+        let rest = usual.saturating_sub(now.since(progress.since));
+        let room = limit.since(now).saturating_sub(usual).saturating_sub(2 * timer::GRAIN);
+        Some(RefusalBounds { rest, room })
     }
 
     /// Decides whether and when a retry follows an attempt that has ended. `retry_after` is the pause that the dependency asked for,
@@ -112,14 +146,21 @@ impl RetryPolicy {
         if !repeatable(verdict) {
             return Err(Stop::NotRepeatable);
         }
-        let pause = match verdict {
-            Verdict::Overloaded { retry_after: Some(wait) } => wait,
-            _ => retry_after().unwrap_or_default(),
+        let asked = match verdict {
+            Verdict::Overloaded { retry_after: Some(wait) } => Some(wait),
+            _ => retry_after(),
         };
+        // The dependency knows better than what is measured here.
+        let refusal = if asked.is_none() { self.refusal(progress, ended) } else { None };
+        let pause = asked.unwrap_or_default();
         if pause > settings.max_retry_after() {
             return Err(Stop::RetryAfter);
         }
-        let backoff = settings.backoff().delay(progress.attempts, progress.delay, chance());
+        let (retry, previous, backoff) = (progress.attempts, progress.delay, settings.backoff());
+        let backoff = match refusal {
+            Some(bounds) => backoff.delay_after_refusal(retry, previous, bounds, chance()),
+            None => backoff.delay(retry, previous, chance()),
+        };
         // Added to the pause: all callers are told the same pause, and would otherwise retry at the same instant.
         let at = now + pause + backoff;
         // The timer may fire late by its granularity, so a wake-up at the deadline would leave no time. After a timeout, do not
