@@ -8,9 +8,9 @@
 //! # After a refusal
 //! A dependency that is full answers at once, and is less full when one of the calls that fill it has ended. If a call takes a second
 //! and the waits are a twentieth of that, all attempts of a call find it as full as the first one did. So after a failure that came
-//! sooner than a success usually does, the waits grow from what is left of the usual time, if that is more than `base`: within that
-//! time most of the calls that were in service when the attempt was refused have ended. [`UsualTime`] is measured, so nobody has to
-//! know it. A failure that took as long as a success did not come from a full queue, and is retried as soon as ever.
+//! sooner than a success usually does, the waits grow from what is left of the usual time, if that is more than `base`: by its end
+//! most of the calls that were in service when the attempt was refused have ended. [`UsualTime`] is measured, and need not
+//! be known. A failure that took as long as a success was no refusal, and its retry waits by `base`.
 
 mod usual_time;
 
@@ -45,8 +45,8 @@ use crate::loader::HumanTime;
 pub struct Backoff {
     /// How the wait grows from one retry to the next. Default: exponential, doubling.
     pub growth: Growth,
-    /// The wait before the first retry, before jitter; more than zero. After a quick refusal it is
-    /// [at least](crate::retry#after-a-quick-refusal) as long as a call usually takes. Default: 50 ms.
+    /// The wait before the first retry, before jitter; more than zero. After a [quick
+    /// refusal](crate::retry#after-a-quick-refusal) it is longer where a call usually takes longer. Default: 50 ms.
     #[cfg_attr(feature = "config", serde(with = "HumanTime"))]
     pub base: Duration,
     /// No wait is longer, whatever the growth. At least `base`. Default: 2 s.

@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use seawall::bulkhead::{BulkheadConfig, BulkheadLayer};
 use seawall::deadline::DeadlineLayer;
-use seawall::retry::{Report, Stop, report};
+use seawall::retry::{CloneRequest, Report, Stop, report};
 use seawall::verdict::{self, Classify, Verdict};
 use tokio::time::sleep;
 use tower::{Layer, ServiceBuilder, ServiceExt};
@@ -158,7 +158,9 @@ async fn slow_failure_is_retried_by_the_base() {
 async fn only_a_refusal_without_a_pause_waits_for_the_usual_time() {
     let judged = |verdict: Verdict, is_longer: bool| async move {
         let make = || {
-            default_layer().with_classifier(verdict::from_fn(move |result: Result<&u32, &BoxError>| match result {
+            // A lost attempt is repeated only then.
+            let layer = default_layer().with_replay(CloneRequest::idempotent());
+            layer.with_classifier(verdict::from_fn(move |result: Result<&u32, &BoxError>| match result {
                 Ok(_) => Verdict::Success,
                 Err(_) => verdict,
             }))

@@ -21,7 +21,8 @@ pub struct RetryConfig {
     /// The maximum number of attempts of a call, including the first: at least 1, which makes no retries. Default: 3.
     #[cfg_attr(all(test, feature = "config"), schemars(range(min = 1)))]
     pub max_attempts: u32,
-    /// How long to wait before each retry. Default: exponential from 50 ms, doubling, at most 2 s, full jitter.
+    /// How long to wait before each retry. Default: exponential from 50 ms, or from the [usual
+    /// time](crate::retry#after-a-quick-refusal) of a call after a quick refusal, doubling, at most 2 s, full jitter.
     pub backoff: Backoff,
     /// The retry budget. Default: a tenth of the calls of the last 10 s, and a reserve of ten. A budget that is set with
     /// [`with_budget`](super::RetryLayer::with_budget) replaces it.

@@ -16,7 +16,7 @@
 //!    this crate is never retried, whatever the classifier says.
 //! 2. **Attempts**: are any left of `max_attempts`?
 //! 3. **The request**: can it be sent again, and may it be ([`Kept::repeatable`])?
-//! 4. **Time**: the wait is a fresh [`Backoff`] sample, plus the pause that the dependency asked for, if any (`Retry-After`, whatever
+//! 4. **Time**: the wait is a fresh [`Backoff`] sample ([longer](#after-a-quick-refusal) for a dependency that is full), plus the pause that the dependency asked for, if any (`Retry-After`, whatever
 //!    the status is; see [`Classify::retry_after`](crate::verdict::Classify::retry_after)). Is that pause at most `max_retry_after`,
 //!    and does the wait end before the deadline? After a timeout, at least a tenth of the time of that attempt must be left: an attempt
 //!    with less would time out again.
@@ -25,6 +25,17 @@
 //!    attempts it makes.
 //!
 //! The table at [`evidence`](crate::evidence) lists what each end of a call counts as, and what it costs.
+//!
+//! # After a quick refusal
+//! A dependency that is full answers at once, and has room again when one of the calls in it has ended. If a call usually takes a second,
+//! three attempts within 150 ms all find it full. So the layer keeps the usual time of a success, for each key. After an attempt that
+//! failed sooner than that ([`Transient`], or [`Overloaded`] without a pause), the backoff grows from what is left of the usual time
+//! instead of from `base`, if that is longer: the first wait ends within a usual time of the attempt's start. Its `cap` holds, and it is
+//! shortened so far that a usual call still fits before the deadline; it is never the reason for no retry.
+//!
+//! Everything else waits by `base` alone: attempts that took as long as a success or timed out, that were not sent or were lost with their
+//! endpoint, or whose answer asks for a pause; calls without an earlier success to go by; and a backoff with [`Jitter::None`]. The
+//! time in our own queues and the heads of [long-lived](crate::http::LongLived) calls are not counted.
 //!
 //! # How it behaves
 //! - **Readiness:** always ready. Each attempt waits for the inner service within the call; retries use a clone of it. At the
@@ -53,7 +64,8 @@
 //! - **A name** ([`named`](RetryLayer::named)) shows the layer in metrics, logs, refusals and the [registry](crate::registry): the
 //!   calls as their callers see them, the retries by cause, the retries that were not made, and the balance of the budget.
 //! - **Off** (`enabled = false`): the layer makes one attempt per call, whatever its type. A reload can switch it on again.
-//! - **Cost:** one clone of the request and of the inner service per call, and one short lock for the deposit. Nothing is allocated
+//! - **Cost:** one clone of the request and of the inner service per call, one short lock for the deposit, and one atomic for the usual
+//!   time. A call that succeeds reads the clock, unless an inner layer has just read it. Nothing is allocated
 //!   unless an attempt fails, or `attempt_timeout` is set and there is a body to bound. A pooled timer if the call has to wait and no
 //!   outer layer enforces the deadline.
 //! - **Place:** inside the deadline; outside the layers that should see each attempt: bulkhead, circuit breaker, rate limit.
@@ -64,7 +76,8 @@
 //! - **For new calls:** `enabled`, `max_attempts`, `backoff`, `attempt_timeout`, `max_retry_after` and `max_hold`. A call in
 //!   flight keeps the settings that it started with, for all its attempts.
 //! - **At once:** `budget`, in place: deposits are kept, and the reserve is not refilled (see [`Budget::reload`]). And `max_keys`:
-//!   a lower value forgets keys whose state is as good as new, and other keys once theirs is.
+//!   a lower value forgets keys whose state is as good as new, and other keys once theirs is. The usual time of a success is measured
+//!   anew for a key that was forgotten, and kept otherwise.
 //! - **Never:** a budget that was set with [`with_budget`](RetryLayer::with_budget). Other layers may pay from it; it has its own
 //!   [`reload`](Budget::reload).
 //!
@@ -110,6 +123,8 @@
 //! Blog).
 //!
 //! [`Lost`]: crate::verdict::Verdict::Lost
+//! [`Overloaded`]: crate::verdict::Verdict::Overloaded
+//! [`Transient`]: crate::verdict::Verdict::Transient
 //! [`TimedOut`]: crate::verdict::Verdict::TimedOut
 //! [`Reason::AttemptTimeout`]: crate::error::Reason::AttemptTimeout
 //! [`Reason::DeadlineExceeded`]: crate::error::Reason::DeadlineExceeded

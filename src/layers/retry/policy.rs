@@ -105,8 +105,8 @@ impl RetryPolicy {
         UsualTime::from_nanos(self.usual_time.load(Ordering::Relaxed))
     }
 
-    /// What the wait is measured by, if the attempt says "not now" sooner than a success usually comes. Other attempts were not sent,
-    /// were lost with their endpoint, or have waited long enough: a full queue is not why they failed.
+    /// What the wait is measured by, if the dependency may be full. Other attempts were not sent, were lost with their endpoint, or timed
+    /// out: to wait for a slot would not help them.
     fn refusal(&self, progress: &RetryProgress, ended: EndedAttempt) -> Option<RefusalBounds> {
         let EndedAttempt { verdict, now, limit } = ended;
         if !matches!(verdict, Verdict::Transient | Verdict::Overloaded { .. }) {
