@@ -1,0 +1,93 @@
+//! The simulation waits as long as the formulas say.
+//!
+//! Half of the variance of a mean wait comes from the calls that were drawn: a little more of them, or a little longer ones, wait much
+//! longer. So the wait is compared with the formula at the rate and the mean time of the drawn calls.
+
+use crate::fifo::{Fifo, Random, VARIATION_OF_TWO_KINDS};
+use crate::queueing::Waits;
+
+const BATCHES: u32 = 40;
+
+/// The sums over some calls.
+#[derive(Clone, Copy, Default)]
+struct Sums {
+    calls: f64,
+    gaps: f64,
+    takes: f64,
+    waits: f64,
+}
+
+impl Sums {
+    fn add(&mut self, other: Self) {
+        self.calls += other.calls;
+        self.gaps += other.gaps;
+        self.takes += other.takes;
+        self.waits += other.waits;
+    }
+
+    /// The mean wait, as a multiple of that of the formula.
+    fn ratio(&self, servers: u32, variation: f64) -> f64 {
+        let expected = Waits::of(servers, self.calls / self.gaps, self.takes / self.calls, variation);
+        self.waits / self.calls / expected.mean()
+    }
+}
+
+/// Within 3 %, with so many calls that this is three standard errors and more.
+#[track_caller]
+fn assert_simulated(servers: u32, utilisation: f64, calls: u32, variation: f64, takes: impl Fn(&mut Random) -> f64) {
+    let (mut random, mut fifo) = (Random::new(), Fifo::new(servers));
+    let gap = 1.0 / (utilisation * f64::from(servers));
+    let mut now = 0.0;
+    let mut batch = || {
+        let mut sums = Sums::default();
+        for _ in 0..calls / BATCHES {
+            let (gap, takes) = (random.exponential(gap), takes(&mut random));
+            now += gap;
+            sums.add(Sums { calls: 1.0, gaps: gap, takes, waits: fifo.wait(now, takes) });
+        }
+        sums
+    };
+    batch(); // from empty to steady
+    let (mut all, mut ratios) = (Sums::default(), Vec::new());
+    for _ in 0..BATCHES {
+        let sums = batch();
+        all.add(sums);
+        ratios.push(sums.ratio(servers, variation));
+    }
+    let mean = ratios.iter().sum::<f64>() / f64::from(BATCHES);
+    let variance = ratios.iter().map(|ratio| (ratio - mean).powi(2)).sum::<f64>() / f64::from(BATCHES - 1);
+    let error = (variance / f64::from(BATCHES)).sqrt();
+    let ratio = all.ratio(servers, variation);
+    let shown = format!("{servers} servers at {utilisation}: {ratio:.4} of the formula, with an error of {error:.4}");
+    assert!(error < 0.01, "too few calls: {shown}");
+    assert!((ratio - 1.0).abs() < 0.03, "{shown}");
+}
+
+/// With these numbers of calls, for each utilisation.
+fn assert_exponential(servers: u32, calls: [u32; 4]) {
+    for (utilisation, calls) in [0.5, 0.7, 0.8, 0.9].into_iter().zip(calls) {
+        assert_simulated(servers, utilisation, calls, 1.0, |random| random.exponential(1.0));
+    }
+}
+
+#[test]
+fn one_server_waits_as_by_erlang_c() {
+    assert_exponential(1, [400_000, 1_000_000, 2_000_000, 6_000_000]);
+}
+
+#[test]
+fn four_servers_wait_as_by_erlang_c() {
+    assert_exponential(4, [1_600_000, 1_600_000, 3_000_000, 6_000_000]);
+}
+
+#[test]
+fn ten_servers_wait_as_by_erlang_c() {
+    assert_exponential(10, [10_000_000, 3_000_000, 3_000_000, 6_000_000]);
+}
+
+#[test]
+fn two_kinds_of_calls_wait_as_by_pollaczek_and_khinchine() {
+    for (utilisation, calls) in [(0.5, 1_000_000), (0.7, 4_000_000)] {
+        assert_simulated(1, utilisation, calls, VARIATION_OF_TWO_KINDS, |random| random.two_kinds(1.0));
+    }
+}
