@@ -1,5 +1,7 @@
 //! The exact waits of given calls, first come, first served, by the recursion of Kiefer and Wolfowitz.
 
+use std::collections::VecDeque;
+
 /// When each server is free next, in order.
 pub(crate) struct Fifo(Vec<f64>);
 
@@ -21,6 +23,33 @@ impl Fifo {
         }
         free[next - 1] = ends;
         starts - at
+    }
+}
+
+/// The same with a bound on the calls that wait.
+pub(crate) struct BoundedFifo {
+    fifo: Fifo,
+    places: usize,
+    /// When the calls begin that wait.
+    begins: VecDeque<f64>,
+}
+
+impl BoundedFifo {
+    pub(crate) fn new(servers: u32, places: u32) -> Self {
+        Self { fifo: Fifo::new(servers), places: places as usize, begins: VecDeque::new() }
+    }
+
+    /// Whether the next call is served.
+    pub(crate) fn admits(&mut self, at: f64, takes: f64) -> bool {
+        while self.begins.front().is_some_and(|begins| *begins <= at) {
+            self.begins.pop_front();
+        }
+        let admitted = self.begins.len() < self.places;
+        if admitted {
+            let wait = self.fifo.wait(at, takes);
+            self.begins.push_back(at + wait);
+        }
+        admitted
     }
 }
 

@@ -1,6 +1,8 @@
 //! The formulas against published tables, and where they could fail.
 
-use crate::queueing::{Waits, erlang_b, erlang_c, little, refused};
+use crate::queueing::erlang::{bounded, erlang_b, erlang_c};
+use crate::queueing::little;
+use crate::queueing::waits::Waits;
 
 #[track_caller]
 fn assert_near(value: f64, expected: f64, within: f64) {
@@ -58,7 +60,11 @@ fn recurrences_equal_the_sums_that_define_them() {
             assert_near(erlang_b(servers, load), state(servers) / sum(servers), 1e-12);
             for waiting in [0, 1, 5, 50] {
                 let expected = state(servers + waiting) / sum(servers + waiting);
-                assert_near(refused(servers, load, waiting), expected, 1e-12);
+                let found = bounded(servers, load, waiting);
+                assert_near(found.refused, expected, 1e-12);
+                let waits = (1..=waiting).map(|n| f64::from(n) * state(servers + n)).sum::<f64>();
+                let expected = waits / sum(servers + waiting);
+                assert_near(found.waiting, expected, 1e-12 * expected.max(1.0));
             }
             if percent < 100 {
                 let busy = state(servers) / (1.0 - f64::from(percent) / 100.0);
@@ -81,7 +87,7 @@ fn one_server_waits_by_the_second_moment() {
 #[test]
 fn nothing_waits_without_load() {
     for servers in [1, 2, 10_000] {
-        assert_eq!((erlang_b(servers, 0.0), erlang_c(servers, 0.0), refused(servers, 0.0, 3)), (0.0, 0.0, 0.0));
+        assert_eq!((erlang_b(servers, 0.0), erlang_c(servers, 0.0), bounded(servers, 0.0, 3).refused), (0.0, 0.0, 0.0));
         for waits in [Waits::of(servers, 0.0, 1.0, 1.0), Waits::of(servers, 1.0, 0.0, 1.0)] {
             assert_eq!((waits.mean(), waits.quantile(0.0), waits.quantile(0.999)), (0.0, 0.0, 0.0));
         }
@@ -98,7 +104,7 @@ fn waits_have_no_end_at_capacity_and_beyond() {
         }
     }
     // What exceeds the capacity is refused.
-    assert_near(refused(10, 20.0, 1000), 0.5, 1e-9);
+    assert_near(bounded(10, 20.0, 1000).refused, 0.5, 1e-9);
 }
 
 #[test]
@@ -106,7 +112,7 @@ fn ten_thousand_servers_do_not_overflow() {
     let mut last = 0.0;
     for percent in [1, 50, 90, 99, 100, 200, 100_000] {
         let load = f64::from(percent) * 100.0;
-        let all = [erlang_b(10_000, load), erlang_c(10_000, load), refused(10_000, load, 10_000)];
+        let all = [erlang_b(10_000, load), erlang_c(10_000, load), bounded(10_000, load, 10_000).refused];
         assert!(all.iter().all(|share| (0.0..=1.0).contains(share)), "{percent} %: {all:?}");
         assert!(all[0] >= last, "{percent} %: {all:?}");
         last = all[0];

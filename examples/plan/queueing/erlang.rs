@@ -17,10 +17,23 @@ pub(crate) fn erlang_c(servers: u32, load: f64) -> f64 {
     busy / (1.0 - utilisation * (1.0 - busy))
 }
 
-/// The share of the calls that is refused, if this number of calls may wait (M/M/c/K).
-pub(crate) fn refused(servers: u32, load: f64, waiting: u32) -> f64 {
+/// What becomes of calls of which a limited number may wait (M/M/c/K).
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Bounded {
+    /// The share of the calls that finds the queue full.
+    pub(crate) refused: f64,
+    /// How many calls wait on average.
+    pub(crate) waiting: f64,
+}
+
+/// If `places` calls may wait.
+pub(crate) fn bounded(servers: u32, load: f64, places: u32) -> Bounded {
     let utilisation = load / f64::from(servers);
-    (0..waiting).fold(erlang_b(servers, load), |full, _| one_more(utilisation, full))
+    let none = Bounded { refused: erlang_b(servers, load), waiting: 0.0 };
+    (1..=places).fold(none, |Bounded { refused, waiting }, place| {
+        let refused = one_more(utilisation, refused);
+        Bounded { refused, waiting: waiting + refused * (f64::from(place) - waiting) }
+    })
 }
 
 /// The share of time in the last state of a birth and death process, from that share with one state less. `ratio` is that of births to

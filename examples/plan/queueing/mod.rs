@@ -4,11 +4,8 @@
 //! The library needs none of them, since it measures. `tests/queueing` compares them with published tables, and the library's gates
 //! with them.
 
-mod erlang;
-mod waits;
-
-pub(crate) use erlang::{erlang_b, erlang_c, refused};
-pub(crate) use waits::Waits;
+pub(crate) mod erlang;
+pub(crate) mod waits;
 
 /// Little's law: how many calls are in a system that calls enter at this rate, and that each takes this time to pass.
 ///
