@@ -54,8 +54,7 @@ fn client(toml: &mut String, known: &Known, sizing: &Sizing) -> fmt::Result {
     )?;
 
     writeln!(toml, "\n[client.dependency.bulkhead]")?;
-    let calls =
-        format!("{:.1} calls at once on average, and three roots of it more; at most the slots", sizing.in_progress);
+    let calls = format!("{0:.1} calls at once on average, plus 3 sqrt({0:.1}); at most the slots", sizing.in_progress);
     line(toml, "max_concurrent", bulkhead.max_concurrent, &calls)?;
     line(toml, "max_waiting", bulkhead.max_waiting, "what is served in max_wait")?;
     let why = format!("the deadline, without {} for the call itself", format_duration(shown(known.time.p99())));

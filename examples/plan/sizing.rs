@@ -109,11 +109,11 @@ impl Known {
         if rate >= fleet.capacity() {
             let (busy, needed) = (little(rate, time.mean), fleet.needed(rate));
             return Err(format!(
-                "{rate} calls a second of {:?} keep {busy:.1} slots busy, and {} has {}: {needed} instances are needed, or {} so \
-                 that one may be lost",
+                "{rate} calls a second of {:?} keep {busy:.1} slots busy, and there are {} ({} of {slots}): {needed} instances \
+                 are needed, or {} so that one may be lost",
                 shown(time.mean),
-                counted(instances.into(), "instance"),
                 u64::from(instances) * u64::from(slots),
+                counted(instances.into(), "instance"),
                 needed + 1,
             ));
         }

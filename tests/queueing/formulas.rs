@@ -1,5 +1,8 @@
 //! The formulas against published tables, and where they could fail.
 
+use std::fs;
+use std::path::Path;
+
 use crate::queueing::erlang::{bounded, erlang_b, erlang_c};
 use crate::queueing::little;
 use crate::queueing::waits::Waits;
@@ -72,6 +75,24 @@ fn recurrences_equal_the_sums_that_define_them() {
             }
         }
     }
+}
+
+/// The table of `src/operations.md`, in the section on capacity.
+#[test]
+fn waits_are_those_of_the_operations_guide() {
+    let guide = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("src/operations.md")).unwrap();
+    let (_, section) = guide.split_once("\n## Capacity\n").unwrap();
+    let (section, _) = section.split_once("\n## ").unwrap();
+    let rows = section.lines().filter_map(|line| line.strip_prefix('|')?.strip_suffix('|'));
+    let mut found = 0;
+    for row in rows.skip(2) {
+        let cells: Vec<f64> = row.split('|').map(|cell| cell.trim().parse().unwrap()).collect();
+        for (load, expected) in [0.5, 0.7, 0.8, 0.9, 0.95].into_iter().zip(&cells[1..]) {
+            assert_near(Waits::of(cells[0] as u32, load * cells[0], 1.0, 1.0).quantile(0.99), *expected, 0.051);
+            found += 1;
+        }
+    }
+    assert_eq!(found, 20);
 }
 
 /// Pollaczek and Khinchine: rate * E\[S²\] / 2 (1 - utilisation). Equal times wait half as long as exponential ones.

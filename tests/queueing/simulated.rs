@@ -33,9 +33,14 @@ impl Sums {
     }
 }
 
-/// Within 3 %, with so many calls that this is three standard errors and more.
-#[track_caller]
-fn assert_simulated(servers: u32, utilisation: f64, calls: u32, variation: f64, takes: impl Fn(&mut Random) -> f64) {
+/// The mean wait, as a multiple of that of the formula, and its standard error.
+fn simulated(
+    servers: u32,
+    utilisation: f64,
+    calls: u32,
+    variation: f64,
+    takes: impl Fn(&mut Random) -> f64,
+) -> (f64, f64) {
     let (mut random, mut fifo) = (Random::new(), Fifo::new(servers));
     let gap = 1.0 / (utilisation * f64::from(servers));
     let mut now = 0.0;
@@ -56,12 +61,63 @@ fn assert_simulated(servers: u32, utilisation: f64, calls: u32, variation: f64, 
         ratios.push(sums.ratio(servers, variation));
     }
     let mean = ratios.iter().sum::<f64>() / f64::from(BATCHES);
-    let variance = ratios.iter().map(|ratio| (ratio - mean).powi(2)).sum::<f64>() / f64::from(BATCHES - 1);
-    let error = (variance / f64::from(BATCHES)).sqrt();
-    let ratio = all.ratio(servers, variation);
+    let variance_of_ratios = ratios.iter().map(|ratio| (ratio - mean).powi(2)).sum::<f64>() / f64::from(BATCHES - 1);
+    (all.ratio(servers, variation), (variance_of_ratios / f64::from(BATCHES)).sqrt())
+}
+
+/// Within 3 %, with so many calls that this is three standard errors and more.
+#[track_caller]
+fn assert_simulated(servers: u32, utilisation: f64, calls: u32, variation: f64, takes: impl Fn(&mut Random) -> f64) {
+    let (ratio, error) = simulated(servers, utilisation, calls, variation, takes);
     let shown = format!("{servers} servers at {utilisation}: {ratio:.4} of the formula, with an error of {error:.4}");
     assert!(error < 0.01, "too few calls: {shown}");
     assert!((ratio - 1.0).abs() < 0.03, "{shown}");
+}
+
+/// Two exponential phases.
+fn two_phases(random: &mut Random) -> f64 {
+    random.exponential(0.5) + random.exponential(0.5)
+}
+
+const VARIATION_OF_TWO_PHASES: f64 = 0.5;
+
+/// The approximation for several servers and other times than exponential ones.
+#[test]
+fn other_times_wait_about_as_by_lee_and_longton() {
+    for servers in [2, 4, 10] {
+        for utilisation in [0.7, 0.9] {
+            let (steady, _) = simulated(servers, utilisation, 1_000_000, VARIATION_OF_TWO_PHASES, two_phases);
+            let (varied, _) =
+                simulated(servers, utilisation, 1_000_000, VARIATION_OF_TWO_KINDS, |random| random.two_kinds(1.0));
+            let shown = format!("{servers} servers at {utilisation}: {steady} and {varied} of the formula");
+            assert!([steady, varied].iter().all(|ratio| (ratio - 1.0).abs() < 0.12), "{shown}");
+        }
+    }
+}
+
+/// The 99th percentile of simulated waits, as a multiple of that of the formula.
+fn simulated_p99(servers: u32, utilisation: f64, variation: f64, takes: impl Fn(&mut Random) -> f64) -> f64 {
+    const CALLS: usize = 2_000_000;
+    let rate = utilisation * f64::from(servers);
+    let (mut random, mut fifo, mut now) = (Random::new(), Fifo::new(servers), 0.0);
+    let mut waits: Vec<f64> = std::iter::repeat_with(|| {
+        now += random.exponential(1.0 / rate);
+        fifo.wait(now, takes(&mut random))
+    })
+    .take(CALLS)
+    .collect();
+    let (_, p99, _) = waits.select_nth_unstable_by(CALLS / 100 * 99, f64::total_cmp);
+    *p99 / Waits::of(servers, rate, 1.0, variation).quantile(0.99)
+}
+
+#[test]
+fn slowest_waits_are_about_those_of_the_formula() {
+    for (servers, utilisation) in [(1, 0.5), (1, 0.8), (4, 0.8), (10, 0.8)] {
+        let exponential = simulated_p99(servers, utilisation, 1.0, |random| random.exponential(1.0));
+        let steady = simulated_p99(servers, utilisation, VARIATION_OF_TWO_PHASES, two_phases);
+        assert!((exponential - 1.0).abs() < 0.05, "{servers} servers at {utilisation}: {exponential} of the formula");
+        assert!((steady - 1.0).abs() < 0.12, "{servers} servers at {utilisation}: {steady} of the formula");
+    }
 }
 
 /// With these numbers of calls, for each utilisation.
