@@ -7,8 +7,6 @@
 //! The [formulas](queueing) assume that calls come at random and are independent of each other. Real calls come in bursts, so the
 //! answer is the best case: measure afterwards.
 
-#![allow(clippy::disallowed_methods, reason = "an example is no part of the library")]
-
 mod arguments;
 mod fleet;
 mod queueing;

@@ -18,8 +18,7 @@ pub(crate) fn picture(known: &Known, sizing: &Sizing) -> Result<String, Error> {
         };
         Line { label: label.into(), tint, width, points: (0..=POINTS).map(point).collect() }
     };
-    let (p99, mean): (fn(&Outlook) -> f64, fn(&Outlook) -> f64) =
-        (|outlook| outlook.p99_wait, |outlook| outlook.mean_wait);
+    let (p99, mean) = (|outlook: &Outlook| outlook.p99_wait, |outlook: &Outlook| outlook.mean_wait);
     let mut lines = Vec::new();
     if known.instances > 1 {
         let lost = sizing.fleet.with_one_lost();

@@ -7,7 +7,6 @@ mod curves;
 #[path = "../../storm/report/sheet.rs"]
 mod sheet;
 mod tables;
-#[allow(dead_code, reason = "the storm needs more of it")]
 #[path = "../../storm/report/theme.rs"]
 mod theme;
 
