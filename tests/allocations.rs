@@ -311,7 +311,8 @@ mod over_http {
             .layer(DeadlineLayer::http(Duration::from_secs(10)).unwrap())
             .layer(RetryLayer::http(RetryConfig::default()).unwrap())
             .service(balance.service(move |_| inject.layer(service_fn(answer))));
-        let layers = stack::balanced_client(&BalancedClientConfig::default()).unwrap();
+        let config = BalancedClientConfig { hedge: HedgeConfig::default(), ..BalancedClientConfig::default() };
+        let layers = stack::balanced_client(&config).unwrap();
         let layers = layers.with_endpoints(endpoints()).unwrap();
         let hedged = layers.service(|_| service_fn(answer));
         let (unhedged, hedged) = (of_a_thousand_calls(unhedged), of_a_thousand_calls(hedged));

@@ -132,6 +132,27 @@ struct ClientThrottle {
     max_keys: usize,
 }
 
+/// Off, as the calls of a client need not be alike.
+fn client_hedge() -> HedgeConfig {
+    HedgeConfig { enabled: false, ..HedgeConfig::default() }
+}
+
+/// A [`HedgeConfig`] from a file. Missing fields take the defaults of a client.
+#[cfg(feature = "config")]
+#[derive(serde::Deserialize)]
+#[serde(remote = "HedgeConfig", default = "client_hedge", deny_unknown_fields)]
+struct ClientHedge {
+    enabled: bool,
+    max_attempts: u32,
+    delay: HedgeDelay,
+    budget: BudgetConfig,
+    #[serde(with = "HumanTime")]
+    max_retry_after: Duration,
+    #[serde(with = "HumanTime")]
+    max_hold: Duration,
+    max_keys: usize,
+}
+
 const UNREADY_IN_A_STACK: &str = "must be false in a client stack, whose other layers would wait for the open breaker instead of \
      being refused; for a load balancer, put a `CircuitBreakerLayer` with it alone around each endpoint, and the other layers around \
      the balancer";
@@ -176,10 +197,12 @@ pub struct BalancedClientConfig {
     /// [`ClientConfig::throttle`].
     #[cfg_attr(feature = "config", serde(deserialize_with = "ClientThrottle::deserialize"))]
     pub throttle: ThrottleConfig,
-    /// When a slow attempt is sent to another endpoint, too. `enabled: false` disables hedges. Default: after the 95th percentile of the
-    /// latencies, if the call may be executed twice. Hedges pay from the budget of the retries, so `budget` must have its default or that of
-    /// `retry`. The retry follows failures, so `delay` must not be `OnFailure`, and `max_retry_after` has no effect, nor has
+    /// When a slow attempt is sent to another endpoint, too. Default: never. In code, enable it by `HedgeConfig::default()`; in a file, by
+    /// `enabled = true`. It is for a client whose calls are alike: where some take long by their nature, these are
+    /// [hedged, all of them](super::balanced_client#hedges). Hedges pay from the budget of the retries, so `budget` must have its default
+    /// or that of `retry`. The retry follows failures, so `delay` must not be `OnFailure`, and `max_retry_after` has no effect, nor has
     /// `max_keys`.
+    #[cfg_attr(feature = "config", serde(deserialize_with = "ClientHedge::deserialize"))]
     pub hedge: HedgeConfig,
     /// How calls are spread over the endpoints, and the bulkhead and circuit breaker of each endpoint. Default: 64 calls at once at
     /// each endpoint.
@@ -198,7 +221,7 @@ impl Default for BalancedClientConfig {
             deadline: DeadlineConfig::default(),
             retry: RetryConfig::default(),
             throttle: client_throttle(),
-            hedge: HedgeConfig::default(),
+            hedge: client_hedge(),
             balance: BalanceConfig::default(),
             propagation: PropagationConfig::default(),
             max_unready: DEFAULT_MAX_UNREADY,
@@ -225,7 +248,7 @@ impl Validate for BalancedClientConfig {
 const ONE_BUDGET: &str = "has no effect in a stack, where hedges pay from `retry.budget`: set that, or leave this out";
 
 const FAILURES_ARE_RETRIED: &str =
-    "must not be `on_failure` in a stack, whose retry layer follows failures: set `hedge.enabled` to `false` instead";
+    "must not be `on_failure` in a stack, whose retry layer follows failures: leave `hedge.enabled` at `false` instead";
 
 impl BalancedClientConfig {
     /// Reports each setting that differs and cannot change while the layers are in use.

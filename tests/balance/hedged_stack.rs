@@ -180,9 +180,10 @@ async fn slow_read_is_hedged_at_another_endpoint() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn calls_are_hedged_by_default_once_the_delay_is_learned() {
+async fn calls_are_hedged_once_the_delay_is_learned() {
     let fleet = Fleet::new(|_, n| (if n == 200 { 60 * SECOND } else { 20 * MS }, StatusCode::OK));
-    let layers = layers(&BalancedClientConfig::default(), 3);
+    let config = BalancedClientConfig { hedge: HedgeConfig::default(), ..BalancedClientConfig::default() };
+    let layers = layers(&config, 3);
     assert_eq!(layers.hedge_delay(), None);
     for _ in 0..200 {
         call(&layers, &fleet, request(Method::GET)).await;
@@ -192,6 +193,17 @@ async fn calls_are_hedged_by_default_once_the_delay_is_learned() {
     let (status, took) = call(&layers, &fleet, request(Method::GET)).await;
     assert_eq!((status, fleet.begun()), (StatusCode::OK, 202));
     assert!(took < 60 * MS, "{took:?}");
+}
+
+/// A report takes long at every endpoint. Without hedges it costs the dependency one execution, whatever the other calls teach.
+#[tokio::test(start_paused = true)]
+async fn no_call_is_hedged_by_default() {
+    let fleet = Fleet::new(|_, n| (if n >= 200 { 3 * SECOND } else { 5 * MS }, StatusCode::OK));
+    let layers = layers(&BalancedClientConfig::default(), 3);
+    for _ in 0..210 {
+        call(&layers, &fleet, request(Method::GET)).await;
+    }
+    assert_eq!((fleet.begun(), layers.hedge_delay()), (210, None));
 }
 
 /// The rule is that of the retry after a timeout.

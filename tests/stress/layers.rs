@@ -66,7 +66,7 @@ pub(crate) fn balanced(round: u64) -> BalancedClientConfig {
         // In every other round nearly every call that may be executed twice is hedged.
         hedge: HedgeConfig {
             delay: if round % 2 == 1 { HedgeDelay::Fixed(Duration::from_millis(1)) } else { HedgeDelay::default() },
-            ..HedgeConfig::default()
+            ..HedgeConfig::default() // enabled, unlike in the default of the stack
         },
         balance: BalanceConfig {
             max_concurrent: bulkhead.max_concurrent.div_ceil(3),
