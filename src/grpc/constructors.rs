@@ -37,7 +37,7 @@ impl RetryLayer<ByCode, ByCall> {
 
 impl HedgeLayer<ByCode, ByCall> {
     /// Hedges for gRPC (proposal A6): judged by the status in head or trailers and by transport error. A slow call is hedged
-    /// only if it is idempotent; one that failed is sent again as a retry would. See [`ByCall`]. The stream of an attempt that
+    /// only if it has [`Idempotent(true)`](crate::http::Idempotent); one that failed is sent again as a retry would. See [`ByCall`]. The stream of an attempt that
     /// loses is reset.
     ///
     /// # Errors

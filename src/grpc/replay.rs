@@ -20,6 +20,8 @@ use crate::layers::retry::{Kept, Replay};
 /// A service that answers `UNAVAILABLE` or `RESOURCE_EXHAUSTED` says that it did not execute the call. If a service
 /// does not keep to that, use `Idempotent(false)`. A timeout, by contrast, does not show whether the call was executed.
 ///
+/// A [hedge](crate::hedge) runs beside the first attempt, and is made only for a call with `Idempotent(true)`.
+///
 /// Messages are kept as they pass, up to [`max_body`](Self::with_max_body) bytes. A call that has sent more, such as a
 /// long stream, is not sent again and continues without retries. So the size decides, and not whether the call streams.
 /// Nothing is sent again once a message of the response has been handed on.
@@ -85,6 +87,10 @@ impl<B> Kept for KeptCall<B> {
             other => other,
         };
         self.request.repeatable(as_good_as)
+    }
+
+    fn repeatable_beside(&self) -> bool {
+        self.request.repeatable_beside()
     }
 
     fn give_up(&mut self) {

@@ -149,7 +149,7 @@ impl<S, K, T> HedgedCall<S, K, T> {
         K: Kept,
     {
         self.scheduled = attempt;
-        if !self.hedging.may_start() || !self.may_send_twice() {
+        if !self.hedging.may_start() || !self.may_run_beside() {
             return;
         }
         let now = time::now();
@@ -158,11 +158,11 @@ impl<S, K, T> HedgedCall<S, K, T> {
     }
 
     /// Whether the request may be sent a second time while the first one may be executed.
-    fn may_send_twice(&self) -> bool
+    fn may_run_beside(&self) -> bool
     where
         K: Kept,
     {
-        self.source.as_ref().is_some_and(|source| source.kept.repeatable(Verdict::TimedOut))
+        self.source.as_ref().is_some_and(|source| source.kept.repeatable_beside())
     }
 
     fn limits(&self, now: Instant, took: std::time::Duration) -> AttemptLimits {

@@ -7,7 +7,10 @@
 //! percentile of a read of 1,000 keys from 1,800 ms to 74 ms, with 2 % more requests.
 //!
 //! # When not
-//! - For calls that must not be executed twice. They are not hedged: the rule is that of [`retry`](crate::retry) after a timeout.
+//! - For calls that must not be executed twice at once. A hedge runs beside the first attempt, so it asks for more than a
+//!   [`retry`](crate::retry). Over HTTP only requests with a safe method (`GET`, `HEAD`, `OPTIONS`, `TRACE`) or `Idempotent(true)` are hedged;
+//!   a `PUT`, a `DELETE` and a `POST` with an `Idempotency-Key` are repeated after a failure only. Over gRPC only calls with
+//!   `Idempotent(true)` are. See [`Kept::repeatable_beside`](crate::retry::Kept::repeatable_beside) for other protocols.
 //! - Where a second attempt meets the same instance, or the same lock or shard. Put the layer around a load balancer: with
 //!   [`balance`](crate::balance) a hedge prefers an endpoint that the call has not used.
 //! - Where slowness is a property of the call: a report that takes long takes long at every instance. [Key](HedgeLayer::keyed_by) the
@@ -16,7 +19,7 @@
 //! # When an attempt starts
 //! A hedge starts when the last attempt that was sent has taken the [delay](HedgeDelay), if all of the following hold.
 //! 1. **Attempts** are left of `max_attempts`.
-//! 2. **The request** may be sent twice, and can be: its body has been sent, and kept. While the body is being sent, the hedge waits.
+//! 2. **The request** may be executed twice at once, and can be sent again: its body has been sent, and kept. While the body is being sent, the hedge waits.
 //! 3. **Time** is left before the deadline.
 //! 4. **The [`Budget`](crate::retry::Budget)** has a token. Give it [that of the retry layer](HedgeLayer::with_budget): then retries and
 //!    hedges together stay within one share of the calls.

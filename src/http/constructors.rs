@@ -36,7 +36,8 @@ impl RetryLayer<ByStatus, ByMethod> {
 }
 
 impl HedgeLayer<ByStatus, ByMethod> {
-    /// Hedges for HTTP: judged by status and transport error, and only for requests that may be sent twice. See
+    /// Hedges for HTTP: judged by status and transport error, and only for requests that may run beside themselves: those with a safe
+    /// method or [`Idempotent(true)`](crate::http::Idempotent). After a failure, another attempt follows as with a retry: see
     /// [`ByMethod`]. The stream of an attempt that loses is reset.
     ///
     /// # Errors

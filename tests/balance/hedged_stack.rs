@@ -206,9 +206,9 @@ async fn no_call_is_hedged_by_default() {
     assert_eq!((fleet.begun(), layers.hedge_delay()), (210, None));
 }
 
-/// The rule is that of the retry after a timeout.
+/// A hedge runs beside the first attempt, so it asks for more than a retry does.
 #[tokio::test(start_paused = true)]
-async fn only_requests_that_may_be_executed_twice_are_hedged() {
+async fn only_requests_that_may_run_beside_themselves_are_hedged() {
     let idempotent = |method: Method, told: bool| {
         let mut request = request(method);
         request.extensions_mut().insert(Idempotent(told));
@@ -221,12 +221,16 @@ async fn only_requests_that_may_be_executed_twice_are_hedged() {
     };
     for (name, request, attempts) in [
         ("get", request(Method::GET), 2),
-        ("put", request(Method::PUT), 2),
-        ("delete", request(Method::DELETE), 2),
+        ("head", request(Method::HEAD), 2),
+        ("options", request(Method::OPTIONS), 2),
+        ("trace", request(Method::TRACE), 2),
+        ("put", request(Method::PUT), 1),
+        ("delete", request(Method::DELETE), 1),
         ("post", request(Method::POST), 1),
         ("patch", request(Method::PATCH), 1),
-        ("post with a key", with(Method::POST, "idempotency-key"), 2),
+        ("post with a key", with(Method::POST, "idempotency-key"), 1),
         ("idempotent post", idempotent(Method::POST, true), 2),
+        ("idempotent put", idempotent(Method::PUT, true), 2),
         ("get that is not idempotent", idempotent(Method::GET, false), 1),
         ("upgrade", with(Method::GET, "upgrade"), 1),
         ("connect", request(Method::CONNECT), 1),
@@ -234,6 +238,22 @@ async fn only_requests_that_may_be_executed_twice_are_hedged() {
         let fleet = Fleet::new(|_, _| (50 * MS, StatusCode::OK));
         assert_eq!(call(&layers(&config(), 2), &fleet, request).await.0, StatusCode::OK);
         assert_eq!(fleet.begun(), attempts, "{name}");
+    }
+}
+
+/// What is not hedged is retried after a failure, as without hedges.
+#[tokio::test(start_paused = true)]
+async fn request_that_is_not_hedged_is_retried() {
+    let mut keyed = request(Method::POST);
+    keyed.headers_mut().insert("idempotency-key", http::HeaderValue::from_static("x"));
+    for request in [request(Method::PUT), request(Method::DELETE), keyed] {
+        let fleet = Fleet::new(|_, n| match n {
+            0 => (50 * MS, StatusCode::SERVICE_UNAVAILABLE),
+            _ => (50 * MS, StatusCode::OK),
+        });
+        let (status, took) = call(&layers(&config(), 4), &fleet, request).await;
+        assert_eq!((status, fleet.begun()), (StatusCode::OK, 2));
+        assert!(took >= 100 * MS, "one after the other: {took:?}");
     }
 }
 
@@ -253,6 +273,11 @@ async fn grpc_call_is_hedged_only_if_it_says_so() {
         assert_eq!(fleet.begun(), attempts, "{told:?}");
         assert!(fleet.seen.lock().unwrap().iter().all(|seen| seen.body == "a message"));
     }
+}
+
+/// A request with a body that may be hedged.
+fn idempotent_put<B>(body: B) -> Request<B> {
+    Request::put("http://orders.test/").extension(Idempotent(true)).body(body).unwrap()
 }
 
 /// A body that takes so long to arrive, in pieces of a byte.
@@ -278,7 +303,7 @@ async fn body_is_sent_whole_by_every_attempt() {
         });
         let mut config = config();
         (config.retry.enabled, config.retry.max_attempts) = (enabled, max_attempts);
-        let put = Request::put("http://orders.test/").body(upload(20, MS)).unwrap();
+        let put = idempotent_put(upload(20, MS));
         let (status, _) = call(&layers(&config, 4), &fleet, put).await;
         let is_retried = enabled && max_attempts > 1;
         let attempts = if is_retried { 4 } else { 2 };
@@ -293,7 +318,7 @@ async fn body_is_sent_whole_by_every_attempt() {
 #[tokio::test(start_paused = true)]
 async fn upload_in_progress_is_not_hedged() {
     let fleet = Fleet::new(|_, _| (MS, StatusCode::OK));
-    let put = Request::put("http://orders.test/").body(upload(20, 10 * MS)).unwrap();
+    let put = idempotent_put(upload(20, 10 * MS));
     assert_eq!(call(&layers(&config(), 2), &fleet, put).await.0, StatusCode::OK);
     assert_eq!(fleet.begun(), 1);
 }
@@ -303,7 +328,7 @@ async fn body_beyond_the_bound_is_not_hedged() {
     for (max, attempts) in [(20, 2), (19, 1)] {
         let fleet = Fleet::new(|_, _| (50 * MS, StatusCode::OK));
         let layers = layers(&config(), 2).with_replay(ByMethod::default().with_max_body(max));
-        let put = Request::put("http://orders.test/").body(upload(20, MS)).unwrap();
+        let put = idempotent_put(upload(20, MS));
         assert_eq!(call(&layers, &fleet, put).await.0, StatusCode::OK);
         assert_eq!(fleet.begun(), attempts, "{max}");
     }

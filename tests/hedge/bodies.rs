@@ -7,7 +7,7 @@ use futures::StreamExt;
 use http::{Request, Response};
 use http_body::Frame;
 use http_body_util::{BodyExt, Full, StreamBody};
-use seawall::http::ReplayBody;
+use seawall::http::{Idempotent, ReplayBody};
 use tokio::time::sleep;
 use tower::{Layer, Service, ServiceExt};
 
@@ -47,8 +47,9 @@ where
     })
 }
 
+/// A request that may be hedged.
 fn put<B>(body: B) -> Request<B> {
-    Request::put("http://callee.test/").body(body).unwrap()
+    Request::put("http://callee.test/").extension(Idempotent(true)).body(body).unwrap()
 }
 
 /// A body that takes so long to arrive, in pieces of a byte.
@@ -94,9 +95,7 @@ async fn upload_in_progress_of_a_grpc_call_is_waited_for() {
     let received = Received::default();
     let layer = HedgeLayer::http(fixed()).unwrap().with_replay(seawall::grpc::ByCall::default());
     let service = layer.layer(reader(&received, Duration::ZERO, &[100, 5]));
-    let mut request = put(slow(10, millis(10)));
-    request.extensions_mut().insert(seawall::http::Idempotent(true));
-    assert_eq!(service.oneshot(request).await.unwrap().headers()["attempt"], "2");
+    assert_eq!(service.oneshot(put(slow(10, millis(10)))).await.unwrap().headers()["attempt"], "2");
     let all = Ok(Bytes::from("xxxxxxxxxx"));
     assert_eq!(*received.lock().unwrap(), [(1, all.clone()), (2, all)]);
 }
@@ -208,11 +207,16 @@ async fn three_attempts_read_one_body_at_once() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn request_that_is_not_idempotent_is_not_hedged() {
+async fn only_request_that_may_run_beside_itself_is_hedged() {
     for (request, attempts) in [
         (Request::post("http://callee.test/"), 1),
-        (Request::post("http://callee.test/").header("idempotency-key", "7"), 2),
+        (Request::post("http://callee.test/").header("idempotency-key", "7"), 1),
+        (Request::put("http://callee.test/"), 1),
+        (Request::delete("http://callee.test/"), 1),
+        (Request::get("http://callee.test/").extension(Idempotent(false)), 1),
         (Request::get("http://callee.test/"), 2),
+        (Request::head("http://callee.test/"), 2),
+        (Request::put("http://callee.test/").extension(Idempotent(true)), 2),
     ] {
         let received = Received::default();
         let layer = HedgeLayer::http(fixed()).unwrap();
@@ -221,4 +225,24 @@ async fn request_that_is_not_idempotent_is_not_hedged() {
         assert_eq!(service.oneshot(request).await.unwrap().headers()["attempt"], "1");
         assert_eq!(received.lock().unwrap().len(), attempts);
     }
+}
+
+/// What does not run beside itself is sent again after a failure.
+#[tokio::test(start_paused = true)]
+async fn request_that_is_not_hedged_follows_a_failure() {
+    let attempts = Arc::new(AtomicUsize::new(0));
+    let begun = Arc::clone(&attempts);
+    let layer = HedgeLayer::http(fixed()).unwrap();
+    let service = layer.layer(service_fn(move |_: Request<ReplayBody<Full<Bytes>>>| {
+        let failed = begun.fetch_add(1, Ordering::SeqCst) == 0;
+        async move {
+            sleep(5 * DELAY).await;
+            let response = Response::builder().status(if failed { 503 } else { 200 });
+            Ok::<_, BoxError>(response.body(String::new())?)
+        }
+    }));
+    let (start, put) = (Instant::now(), Request::put("http://callee.test/").body(Full::default()).unwrap());
+    assert_eq!(service.oneshot(put).await.unwrap().status(), 200);
+    assert_eq!(attempts.load(Ordering::SeqCst), 2);
+    assert!(start.elapsed() >= 10 * DELAY, "one after the other: {:?}", start.elapsed());
 }

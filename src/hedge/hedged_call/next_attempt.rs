@@ -78,7 +78,7 @@ impl<S, K: Kept, T> HedgedCall<S, K, T> {
         if !self.hedging.has_time(&self.limits(now, Duration::ZERO)) {
             return self.not_begun(Stop::Deadline);
         }
-        if !is_alone && !self.may_send_twice() {
+        if !is_alone && !self.may_run_beside() {
             self.hedging.skip();
             return self.not_begun(Stop::NotRepeatable);
         }

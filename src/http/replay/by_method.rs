@@ -8,7 +8,7 @@ use ::http::{Method, Request};
 use http_body::Body;
 
 use super::body::{Left, ReplayBody};
-use super::idempotent::is_idempotent;
+use super::idempotent::{is_idempotent, may_run_beside};
 use super::source::{Begun, ReplaySource};
 use crate::ground::sync::Arc;
 use crate::ground::verdict::Verdict;
@@ -26,6 +26,9 @@ const DEFAULT_MAX_BODY: usize = 64 * 1024;
 /// | its method is idempotent (RFC 9110, section 9.2.2), it carries an `Idempotency-Key`, or [`Idempotent(true)`] | yes | yes |
 /// | any other, or [`Idempotent(false)`] | yes | no |
 /// | `CONNECT`, or one with an `Upgrade` header | no | no |
+///
+/// A [hedge](crate::hedge) runs beside the first attempt. It is made only if the method is safe (`GET`, `HEAD`, `OPTIONS`, `TRACE`), or the
+/// request has [`Idempotent(true)`].
 ///
 /// Neither request nor body has to be `Clone`. The body is sent as a [`ReplayBody`], which keeps what passes, up to
 /// [`max_body`](Self::with_max_body) bytes. A body that has exceeded this bound, or that failed, cannot be sent again;
@@ -70,7 +73,7 @@ impl<B: Body> Replay<Request<B>> for ByMethod {
     fn first(&self, request: Request<B>) -> (Self::Attempt, KeptRequest<B>) {
         let (head, body) = request.into_parts();
         let may_repeat = head.method != Method::CONNECT && !head.headers.contains_key(UPGRADE);
-        let idempotent = is_idempotent(&head);
+        let (idempotent, beside) = (is_idempotent(&head), may_run_beside(&head));
         let left = Left::all_of(&body);
         let source = (!body.is_end_stream()).then(|| Arc::new(ReplaySource::new(body, self.max_body)));
         let sending = source.is_some().then(UploadWaits::new);
@@ -80,6 +83,7 @@ impl<B: Body> Replay<Request<B>> for ByMethod {
             sending: sending.clone(),
             left,
             idempotent,
+            beside,
         };
         let body = match source {
             Some(source) => ReplayBody::first(source, sending, left),
@@ -101,6 +105,8 @@ pub struct KeptRequest<B> {
     sending: Option<Shared<UploadWaits>>,
     left: Left,
     idempotent: bool,
+    /// Whether two executions may run at once.
+    beside: bool,
 }
 
 impl<B> Kept for KeptRequest<B> {
@@ -110,6 +116,10 @@ impl<B> Kept for KeptRequest<B> {
         self.head.is_some()
             && (self.idempotent || verdict == Verdict::Unsent)
             && self.source.as_ref().is_none_or(|source| source.is_repeatable())
+    }
+
+    fn repeatable_beside(&self) -> bool {
+        self.beside && self.repeatable(Verdict::TimedOut)
     }
 
     fn give_up(&mut self) {
@@ -162,12 +172,13 @@ impl<B> Drop for KeptRequest<B> {
 
 impl<B> fmt::Debug for KeptRequest<B> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { head, source, sending: _, left, idempotent } = self;
+        let Self { head, source, sending: _, left, idempotent, beside } = self;
         f.debug_struct("KeptRequest")
             .field("head", head)
             .field("source", source)
             .field("left", left)
             .field("idempotent", idempotent)
+            .field("beside", beside)
             .finish_non_exhaustive()
     }
 }

@@ -8,6 +8,7 @@ use tower::BoxError;
 
 use super::body::{Left, ReplayBody};
 use super::by_method::ByMethod;
+use super::idempotent::may_run_beside;
 use super::source::{Begun, ReplaySource};
 use crate::ground::sync::Arc;
 use crate::ground::verdict::Verdict;
@@ -17,7 +18,8 @@ use crate::layers::retry::{Kept, Replay};
 /// The replay of a hedge inside a retry: both layers read one record of the request body.
 ///
 /// `R` is the replay of the retry. It decides which requests may be sent twice, and keeps the head. It is asked with an empty body in the
-/// place of the request's own. The body of a retry's attempt is a [`ReplayBody`], and a hedge sends another one with the same record. So
+/// place of the request's own. Of these requests, only those with a safe method or [`Idempotent(true)`](crate::http::Idempotent) are hedged,
+/// because a hedge runs beside the first attempt. The body of a retry's attempt is a [`ReplayBody`], and a hedge sends another one with the same record. So
 /// nothing is recorded twice, and the type of the body stays as it is.
 ///
 /// **Cost:** that of `R` for a request without a body, and two allocations for the body of a hedge.
@@ -40,7 +42,7 @@ pub struct HedgeReplay<R = ByMethod> {
 }
 
 impl<R> HedgeReplay<R> {
-    /// Sends again what `rules` would send again: the replay of the retry around the hedge.
+    /// Sends again what `rules`, the replay of the retry around the hedge, would send again, and what may run beside itself.
     pub const fn new(rules: R) -> Self {
         Self { rules }
     }
@@ -57,12 +59,13 @@ where
 
     fn first(&self, request: Request<ReplayBody<B>>) -> (Self::Attempt, Self::Kept) {
         let (head, body) = request.into_parts();
+        let beside = may_run_beside(&head);
         let (attempt, rules) = self.rules.first(Request::from_parts(head, ReplayBody::default()));
         let ReplayBody { source, sending, left, .. } = &body;
         if let Some(source) = source {
             source.keep();
         }
-        let kept = KeptAttempt { rules, source: source.clone(), sending: sending.clone(), left: *left };
+        let kept = KeptAttempt { rules, source: source.clone(), sending: sending.clone(), left: *left, beside };
         (attempt.map(|_| body), kept)
     }
 }
@@ -77,6 +80,8 @@ pub struct KeptAttempt<K, B> {
     /// The recorded waits of the newest attempt's body.
     sending: Option<Shared<UploadWaits>>,
     left: Left,
+    /// Whether two executions may run at once.
+    beside: bool,
 }
 
 impl<K, B, X> Kept for KeptAttempt<K, B>
@@ -87,6 +92,10 @@ where
 
     fn repeatable(&self, verdict: Verdict) -> bool {
         self.rules.repeatable(verdict) && self.source.as_ref().is_none_or(|source| source.is_repeatable())
+    }
+
+    fn repeatable_beside(&self) -> bool {
+        self.beside && self.rules.repeatable_beside() && self.repeatable(Verdict::TimedOut)
     }
 
     fn give_up(&mut self) {
@@ -145,11 +154,12 @@ impl<K, B> Drop for KeptAttempt<K, B> {
 
 impl<K: fmt::Debug, B> fmt::Debug for KeptAttempt<K, B> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { rules, source, sending: _, left } = self;
+        let Self { rules, source, sending: _, left, beside } = self;
         f.debug_struct("KeptAttempt")
             .field("rules", rules)
             .field("source", source)
             .field("left", left)
+            .field("beside", beside)
             .finish_non_exhaustive()
     }
 }

@@ -7,6 +7,10 @@ static IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
 
 /// A request extension that says whether the request may be executed twice. It overrides the request's method.
 ///
+/// `Idempotent(true)` also says that both executions may run at once, so that the request may be [hedged](crate::hedge). Without it only
+/// requests with a safe method (RFC 9110, section 9.2.1) are: two executions of a `PUT`, one after the other, do no harm, but of two at
+/// once one may find a lock or a version that the other has taken, and its error may be the answer.
+///
 /// ```
 /// use http::Request;
 /// use seawall::http::Idempotent;
@@ -29,5 +33,14 @@ pub(super) fn is_idempotent(head: &Parts) -> bool {
     match head.extensions.get() {
         Some(Idempotent(told)) => *told,
         None => head.method.is_idempotent() || head.headers.contains_key(&IDEMPOTENCY_KEY),
+    }
+}
+
+/// Whether a request may be executed a second time while the first one is: decided by the extension, then by whether the method is
+/// safe. A server may refuse the second request with a key while it executes the first one.
+pub(super) fn may_run_beside(head: &Parts) -> bool {
+    match head.extensions.get() {
+        Some(Idempotent(told)) => *told,
+        None => head.method.is_safe(),
     }
 }

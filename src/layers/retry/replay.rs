@@ -65,6 +65,14 @@ pub trait Kept {
     /// only if executing it twice does no harm.
     fn repeatable(&self, verdict: Verdict) -> bool;
 
+    /// Whether the request may be sent again while earlier attempts may still be executed, as a [hedge](crate::hedge) does, and can be.
+    /// More than [`repeatable`](Self::repeatable) asks for: after a failure, one execution follows another; here both run at once.
+    ///
+    /// The default is what may be repeated after a [`Verdict::TimedOut`].
+    fn repeatable_beside(&self) -> bool {
+        self.repeatable(Verdict::TimedOut)
+    }
+
     /// Called when the attempt has failed and a retry follows after a wait. Whatever still runs for the attempt (a request body that
     /// is still being sent) should end now, and hold nothing during the wait.
     fn give_up(&mut self) {}
