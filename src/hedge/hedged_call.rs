@@ -157,12 +157,13 @@ impl<S, K, T> HedgedCall<S, K, T> {
         self.hedging.sent(now, delay);
     }
 
-    /// Whether the request may be sent a second time while the first one may be executed.
+    /// Whether the request may be sent a second time while the first one may be executed. A long-lived call is not: that it takes long
+    /// is what its caller wants.
     fn may_run_beside(&self) -> bool
     where
         K: Kept,
     {
-        self.source.as_ref().is_some_and(|source| source.kept.repeatable_beside())
+        !self.inherited.lasts() && self.source.as_ref().is_some_and(|source| source.kept.repeatable_beside())
     }
 
     fn limits(&self, now: Instant, took: std::time::Duration) -> AttemptLimits {

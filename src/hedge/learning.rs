@@ -18,6 +18,10 @@ impl<S, K, T> HedgedCall<S, K, T> {
         C: Classify<S::Response, Settled = T>,
     {
         let Some(learned) = self.settings.learned() else { return };
+        // A long poll says nothing about how long other calls take.
+        if self.inherited.lasts() {
+            return;
+        }
         let oldest = flights.iter().take(index).find(|flight| flight.is_in_flight());
         // An attempt after a failure is a retry. Only one beside a slow attempt shows that hedges help.
         let by_hedge = oldest.is_some();

@@ -27,6 +27,8 @@
 //! And a layer further in may refuse the hedge: then it was not made, and the call goes on without it. A [balancer](crate::balance) does so
 //! unless an endpoint that the call has not used is healthy and has a free permit.
 //!
+//! A [long-lived](crate::deadline::DeadlineLayer::lasting_by) call is not hedged, and its latency is not learned: a long poll is not slow.
+//!
 //! An attempt that waits in a queue of this crate, for a permit or its turn, was not sent, and is not hedged: a hedge would wait in the
 //! same queue.
 //!

@@ -82,7 +82,8 @@ pub struct BalancedClientLayer<C = ByStatus, R = ByMethod, P = HttpPropagator, L
 ///
 /// - **Which calls:** those that may be executed twice at once, as a hedge runs beside the first attempt: `GET`, `HEAD`, `OPTIONS` and `TRACE`,
 ///   and requests that say [`Idempotent(true)`](crate::http::Idempotent). So over gRPC no call is hedged unless its request says so. A `PUT`, a
-///   `DELETE` and a `POST` with an `Idempotency-Key` are retried after a failure, and not hedged.
+///   `DELETE` and a `POST` with an `Idempotency-Key` are retried after a failure, and not hedged. Nor is a
+///   [long-lived](crate::http::LongLived) call, as a long poll is not slow.
 /// - **Which endpoints:** a hedge is made only if an endpoint that the call has not used has a free permit, and no call waits for one. It goes
 ///   to no standby and to no endpoint that is ejected or probed. With one endpoint there are no hedges.
 /// - **Which failures:** none. The retry repeats an attempt that fails, after its backoff. So a call makes at most `retry.max_attempts`, each of

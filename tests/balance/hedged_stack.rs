@@ -11,7 +11,7 @@ use http_body::Frame;
 use http_body_util::{BodyExt, Full, StreamBody};
 use seawall::context;
 use seawall::hedge::{HedgeConfig, HedgeDelay};
-use seawall::http::{ByMethod, Idempotent, ReplayBody};
+use seawall::http::{ByMethod, Idempotent, LongLived, ReplayBody};
 use seawall::registry::{Condition, HedgeCondition, Registry};
 use seawall::retry::{Backoff, BudgetConfig, RetryConfig};
 use seawall::stack::{self, BalancedClientConfig, BalancedClientLayer};
@@ -238,6 +238,23 @@ async fn only_requests_that_may_run_beside_themselves_are_hedged() {
         let fleet = Fleet::new(|_, _| (50 * MS, StatusCode::OK));
         assert_eq!(call(&layers(&config(), 2), &fleet, request).await.0, StatusCode::OK);
         assert_eq!(fleet.begun(), attempts, "{name}");
+    }
+}
+
+/// A long poll is not slow, whatever bounds its attempts.
+#[tokio::test(start_paused = true)]
+async fn long_lived_call_is_not_hedged() {
+    for attempt_timeout in [None, Some(SECOND)] {
+        let fleet = Fleet::new(|_, _| (50 * MS, StatusCode::OK));
+        let mut config = config();
+        config.retry.attempt_timeout = attempt_timeout;
+        let layers = layers(&config, 2);
+        let mut poll = request(Method::GET);
+        poll.extensions_mut().insert(LongLived::new(60 * SECOND));
+        assert_eq!(call(&layers, &fleet, poll).await.0, StatusCode::OK);
+        assert_eq!(fleet.begun(), 1, "{attempt_timeout:?}");
+        call(&layers, &fleet, request(Method::GET)).await;
+        assert_eq!(fleet.begun(), 3, "other calls are");
     }
 }
 

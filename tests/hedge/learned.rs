@@ -107,3 +107,34 @@ async fn hedges_after_the_95th_percentile_are_one_in_twenty() {
     let hedges = log.attempts().len() - calls;
     assert!((calls / 25..=calls / 20 + 10).contains(&hedges), "{hedges} hedges for {calls} calls");
 }
+
+/// A long poll is not slow: it is not hedged, and does not teach the delay. A failure of it is followed.
+#[tokio::test(start_paused = true)]
+async fn long_lived_call_is_not_hedged() {
+    use seawall::deadline::DeadlineLayer;
+
+    let is_long = |time: &Duration| (*time >= SECOND).then_some(60 * SECOND);
+    let deadline = DeadlineLayer::new(10 * SECOND).unwrap().lasting_by(is_long);
+    let layer = layer(learned(LearnedDelay { min_samples: 20, ..LearnedDelay::default() }));
+    let log = Log::default();
+    let service = deadline.layer(layer.layer(sleeper(&log)));
+    for _ in 0..20 {
+        service.clone().oneshot(30 * SECOND).await.unwrap();
+    }
+    assert_eq!((log.attempts(), layer.delay()), (vec![1; 20], None), "nothing is learned");
+    for _ in 0..40 {
+        service.clone().oneshot(millis(5)).await.unwrap();
+    }
+    let delay = layer.delay().expect("there are enough samples");
+    for (time, attempts) in [(30 * SECOND, 1), (millis(200), 2)] {
+        let before = log.attempts().len();
+        service.clone().oneshot(time).await.unwrap();
+        assert_eq!(log.attempts().len() - before, attempts, "{time:?}");
+    }
+    assert!(layer.delay().is_some_and(|later| later >= delay));
+
+    let failed = Log::default();
+    let failing = callee(&failed, |attempt| async move { if attempt == 1 { Err("down".into()) } else { Ok(attempt) } });
+    let deadline = DeadlineLayer::new(10 * SECOND).unwrap().lasting_by(|(): &()| Some(60 * SECOND));
+    assert_eq!(deadline.layer(layer.layer(failing)).oneshot(()).await.unwrap(), 2);
+}
