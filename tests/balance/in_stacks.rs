@@ -43,7 +43,7 @@ async fn dead_endpoint_fails_no_call_of_the_http_stack() {
     for _ in 0..50 {
         assert_eq!(status(&client).await.unwrap(), StatusCode::OK);
     }
-    assert_eq!(registry.snapshot().of("orders").count(), 4);
+    assert_eq!(registry.snapshot().of("orders").count(), 5);
     // By hand, through the name: the last endpoint is isolated, and the refusal says what there is.
     registry.set_endpoint_mode("orders", &alive.to_string(), EndpointMode::Isolated).unwrap();
     registry.set_endpoint_mode("orders", &dead.to_string(), EndpointMode::Isolated).unwrap();

@@ -64,7 +64,7 @@ fn balanced_client_is_made_and_reloaded_with_the_others() {
     search.balance().set_endpoints([Endpoint::new("10.0.0.1:80")]).unwrap();
     let again = stacks.balanced_client("search").unwrap();
     assert_eq!(again.balance().endpoints().len(), 1, "one name has one state");
-    assert_eq!(registry.snapshot().of("search").count(), 4);
+    assert_eq!(registry.snapshot().of("search").count(), 5);
 
     stacks.reload(load(&text(20))).unwrap();
     assert_eq!(search.config().balance.max_concurrent, 20);
