@@ -166,10 +166,10 @@ mod tests {
     #[test]
     fn short_queue_ends_however_much_time_calls_have() {
         let mut standing = Standing::default();
-        (0..100).for_each(|_| standing.begin(START, Some(3600_000 * MS)));
-        (0..16).for_each(|_| standing.refused(at(4000_000), 3600_000 * MS, 2000_000 * MS));
-        let is_short = |ms| standing.longest_wait(at(ms), 3600_000 * MS, MS).is_some();
-        assert!(is_short(4029_999) && !is_short(4030_000));
+        (0..100).for_each(|_| standing.begin(START, Some(3_600_000 * MS)));
+        (0..16).for_each(|_| standing.refused(at(4_000_000), 3_600_000 * MS, 2_000_000 * MS));
+        let is_short = |ms| standing.longest_wait(at(ms), 3_600_000 * MS, MS).is_some();
+        assert!(is_short(4_029_999) && !is_short(4_030_000));
     }
 
     #[test]
