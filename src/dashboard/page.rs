@@ -48,7 +48,7 @@ pub(super) const PAGE: &str = concat!(
 );
 
 pub(super) const POLICY: &str =
-    policy!("ZpVkMqJ59T95N/vWpbWm60MmbaGn/2+OmndHsMb6Eo4=", "NNV5Hh2We5U0PYpGIsWx14vLEDIVPjzj8CpAqhhnRrM=");
+    policy!("ZpVkMqJ59T95N/vWpbWm60MmbaGn/2+OmndHsMb6Eo4=", "kbfqryFeoJHDuOgSRSuUqrO9h4PrOfaAxT4xGlriy5I=");
 
 #[cfg(test)]
 mod tests {

@@ -1,7 +1,7 @@
-//! Calls of lower priority that are served out of turn, so that none waits for ever.
+//! Calls of lower priority that are served out of turn, so that none starves.
 
 /// Each permit that a waiting call gets earns a share of one that is given out of turn: to the first waiting call of the next lower
-/// priority, or to a new one, which then waits with the highest.
+/// priority, or to a new one, which then waits at the head.
 #[derive(Debug, Default)]
 pub(super) struct OutOfTurn {
     earned: f64,

@@ -30,6 +30,8 @@ impl Rank {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) struct GateQueuePosition {
     rank: Rank,
+    /// `false` for a call of lower priority that comes before the others of the rank.
+    in_turn: bool,
     /// Rises with time in a FIFO queue, and falls in a LIFO queue.
     sequence: i64,
 }
@@ -113,8 +115,8 @@ impl<G> GateQueue<G> {
     }
 
     pub(crate) fn ahead(&self, wanted: &PermitRequest) -> Ahead {
-        let rank = self.rank(wanted);
-        let is_ahead = |theirs: Rank| theirs < rank || theirs == rank && self.turns.order == Order::Fifo;
+        let (rank, in_turn) = self.place(wanted);
+        let is_ahead = |theirs: Rank| theirs < rank || theirs == rank && in_turn && self.turns.order == Order::Fifo;
         let sums = self.by_rank.iter().filter(|(theirs, _)| is_ahead(**theirs));
         sums.fold(Ahead::default(), |ahead, (_, sum)| Ahead {
             waiting: ahead.waiting + sum.waiting,
@@ -122,11 +124,12 @@ impl<G> GateQueue<G> {
         })
     }
 
-    /// The rank of a new call: its own, or the highest if it is served out of turn.
-    fn rank(&self, wanted: &PermitRequest) -> Rank {
+    /// The rank of a new call, and whether it is served in turn: if not, before those of the highest rank.
+    fn place(&self, wanted: &PermitRequest) -> (Rank, bool) {
         let rank = Rank::of(wanted);
-        let highest = self.newcomers().next().filter(|_| rank.newcomer && self.out_of_turn.is_due());
-        highest.map_or(rank, |highest| rank.min(highest))
+        let is_due = rank.newcomer && self.out_of_turn.is_due();
+        let highest = self.newcomers().next().filter(|highest| is_due && *highest < rank);
+        highest.map_or((rank, true), |highest| (highest, false))
     }
 
     /// The ranks of the new calls that wait, the highest first.
@@ -139,7 +142,8 @@ impl<G> GateQueue<G> {
         let (first, _) = self.queued.first_key_value()?;
         let lower =
             self.newcomers().find(|rank| *rank > first.rank && first.rank.newcomer && self.out_of_turn.is_due());
-        let of_lower = |rank| self.queued.range(GateQueuePosition { rank, sequence: i64::MIN }..).next();
+        let of_lower =
+            |rank| self.queued.range(GateQueuePosition { rank, in_turn: false, sequence: i64::MIN }..).next();
         Some(lower.and_then(of_lower).map_or(*first, |(position, _)| *position))
     }
 
@@ -160,7 +164,8 @@ impl<G> GateQueue<G> {
             Order::Fifo => self.sequence,
             Order::Lifo => -self.sequence,
         };
-        let position = GateQueuePosition { rank: self.rank(&wanted), sequence };
+        let (rank, in_turn) = self.place(&wanted);
+        let position = GateQueuePosition { rank, in_turn, sequence };
         let mut last = None;
         if self.len() >= max as usize {
             match self.queued.last_key_value() {
@@ -175,7 +180,7 @@ impl<G> GateQueue<G> {
                 }
             }
         }
-        if position.rank < Rank::of(&wanted) {
+        if !in_turn {
             self.out_of_turn.take();
         }
         let PermitRequest { weight, deadline, returning, .. } = wanted;
