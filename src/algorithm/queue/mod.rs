@@ -92,7 +92,7 @@ impl Wait {
         };
         let left = deadline.since(self.now);
         if left < self.predicted.saturating_add(self.service.cautious) {
-            standing.refused(self.now, left, self.predicted);
+            standing.refused(self.now, left, self.predicted, self.service.mean);
             return refuse(Reason::NotInTime);
         }
         if standing.longest_wait(self.now, left, self.service.mean).is_some_and(|longest| self.predicted > longest) {

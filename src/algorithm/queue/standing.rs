@@ -62,11 +62,11 @@ impl Standing {
         (self.since, self.waiting, self.refused) = (None, 0, 0);
     }
 
-    /// A call with so much time left has been refused, since it would have to wait for so long.
-    pub(super) fn refused(&mut self, now: Instant, left: Duration, wait: Duration) {
+    /// A call with so much time left has been refused, since it would have to wait for so long, and calls take `mean`.
+    pub(super) fn refused(&mut self, now: Instant, left: Duration, wait: Duration, mean: Duration) {
         let usual = self.usual_left;
         // Not because of its own deadline, nor because calls take long.
-        if nanos(left) as f64 * 2.0 < usual || wait < left / 4 || !self.lasts(now, usual) || self.is_short(now) {
+        if nanos(left) as f64 * 2.0 < usual || wait < mean / 2 || !self.lasts(now, usual) || self.is_short(now) {
             return;
         }
         self.refused = self.refused.saturating_add(1);
@@ -109,7 +109,7 @@ mod tests {
     }
 
     fn refuse(standing: &mut Standing, calls: u32, ms: u32) {
-        (0..calls).for_each(|_| standing.refused(at(ms), LEFT, 80 * MS));
+        (0..calls).for_each(|_| standing.refused(at(ms), LEFT, 80 * MS, 20 * MS));
     }
 
     fn is_short(standing: &Standing, ms: u32) -> bool {
@@ -157,9 +157,9 @@ mod tests {
     fn calls_with_little_time_do_not_shorten_the_wait_of_others() {
         let mut standing = Standing::default();
         begin(&mut standing, 100, 0);
-        (0..1000).for_each(|_| standing.refused(at(1000), 40 * MS, 30 * MS));
+        (0..1000).for_each(|_| standing.refused(at(1000), 40 * MS, 30 * MS, 20 * MS));
         assert!(!is_short(&standing, 1000), "their own deadlines are short");
-        (0..1000).for_each(|_| standing.refused(at(1000), LEFT, 20 * MS));
+        (0..1000).for_each(|_| standing.refused(at(1000), LEFT, 20 * MS, 90 * MS));
         assert!(!is_short(&standing, 1000), "the calls take long, not the queue");
     }
 
@@ -167,7 +167,7 @@ mod tests {
     fn short_queue_ends_however_much_time_calls_have() {
         let mut standing = Standing::default();
         (0..100).for_each(|_| standing.begin(START, Some(3_600_000 * MS)));
-        (0..16).for_each(|_| standing.refused(at(4_000_000), 3_600_000 * MS, 2_000_000 * MS));
+        (0..16).for_each(|_| standing.refused(at(4_000_000), 3_600_000 * MS, 2_000_000 * MS, MS));
         let is_short = |ms| standing.longest_wait(at(ms), 3_600_000 * MS, MS).is_some();
         assert!(is_short(4_029_999) && !is_short(4_030_000));
     }
