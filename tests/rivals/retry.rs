@@ -101,7 +101,8 @@ async fn retries_of_half_failing_calls_add_a_tenth_of_load() {
 #[tokio::test(start_paused = true)]
 async fn budget_ratio_of_six_tenths_is_exact() {
     const CALLS: usize = 10_000;
-    let (callee, attempts) = callee(|_| true);
+    // One attempt in five succeeds, so that retries help, and far more are wanted than the budget pays for.
+    let (callee, attempts) = callee(|attempt| attempt % 5 != 0);
     let config = RetryConfig {
         max_attempts: 10,
         backoff: exactly(MILLISECOND),
@@ -112,7 +113,9 @@ async fn budget_ratio_of_six_tenths_is_exact() {
     for _ in 0..CALLS {
         let _ = service.clone().oneshot(()).await;
     }
-    assert_eq!(attempts.load(Ordering::SeqCst), CALLS + CALLS * 6 / 10);
+    // The token of the last call is left if its first attempt succeeds.
+    let retries = attempts.load(Ordering::SeqCst) - CALLS;
+    assert!((CALLS * 6 / 10 - 1..=CALLS * 6 / 10).contains(&retries), "{retries}");
 }
 
 #[tokio::test(start_paused = true)]

@@ -21,7 +21,7 @@ use crate::ground::time::{Instant, nanos};
 const SHORT_FOR: f64 = 32.0;
 
 /// However much time calls have: an overload may be over.
-const LONGEST: Duration = Duration::from_secs(30);
+const LONGEST: Duration = Duration::from_secs(120);
 
 /// The wait in a short queue, as a share of the time that a call has to spare. Half of it empties the queue by chance, twice as much
 /// doubles the latency that it adds.
@@ -169,7 +169,7 @@ mod tests {
         (0..100).for_each(|_| standing.begin(START, Some(3_600_000 * MS)));
         (0..16).for_each(|_| standing.refused(at(4_000_000), 3_600_000 * MS, 2_000_000 * MS, MS));
         let is_short = |ms| standing.longest_wait(at(ms), 3_600_000 * MS, MS).is_some();
-        assert!(is_short(4_029_999) && !is_short(4_030_000));
+        assert!(is_short(4_119_999) && !is_short(4_120_000));
     }
 
     #[test]

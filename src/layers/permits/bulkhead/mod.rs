@@ -14,7 +14,7 @@
 //!   held lately, exceeds its deadline. It is refused when the time left is less than most calls take. And it is refused after
 //!   `max_wait`. A call whose deadline has passed is not started.
 //! - **Lasting overload:** a queue that stands only adds latency. If calls have been waiting without a pause for longer than they
-//!   usually have left, and one in sixteen has to be refused because of its wait, the queue is kept short for 32 such times, at most 30 s: a call
+//!   usually have left, and one in sixteen has to be refused because of its wait, the queue is kept short for 32 such times, at most two minutes: a call
 //!   waits for at most 10 % of the time that it has to spare, and is refused with `QueueFull` otherwise. Then the queue may grow again, and
 //!   shows whether there is still an overload. A burst, and workers that share a few permits and are all served in time, keep the room
 //!   that they need. Calls without a deadline are not affected.
