@@ -148,7 +148,7 @@ impl Ledger {
         self.usefulness.granted_share(now)
     }
 
-    /// Whether the state equals that of a new budget: a full reserve, no deposits, and the belief that retries help.
+    /// Whether the state equals that of a new budget: a full reserve, no deposits, and nothing known of retries.
     pub(crate) fn is_as_new(&self, now: Instant) -> bool {
         self.deposits.sum(now) == 0 && self.reserve.is_full(now) && self.usefulness.is_as_new(now)
     }
