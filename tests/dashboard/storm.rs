@@ -101,7 +101,7 @@ fn page_shows_a_breaker_open_and_close() {
     browser.open(&storm.page);
     browser.wait_for("calls go through a closed breaker", &shown("Closed"));
     let rows = "[...document.querySelectorAll('section[aria-label=payments] .row')].map((r) => r.dataset.layer).join()";
-    assert_eq!(browser.eval(rows), "deadline,retry,bulkhead,circuit_breaker", "in call order");
+    assert_eq!(browser.eval(rows), "deadline,retry,throttle,bulkhead,circuit_breaker", "in call order");
     let drawn = "document.querySelector('[data-layer=circuit_breaker] .chart .good').getAttribute('d').length > 40";
     browser.wait_for("a curve", drawn);
 
@@ -148,7 +148,7 @@ fn breaker_is_forced_open_after_confirmation_and_released() {
     browser.eval(&press("Set limit"));
     browser.wait_for("the limit", "document.querySelector('[data-layer=bulkhead]').textContent.includes('of 7')");
     assert_eq!(browser.complaints(), [""; 0]);
-    assert_eq!(storm.registry.find("payments").len(), 4);
+    assert_eq!(storm.registry.find("payments").len(), 5);
 }
 
 #[test]
