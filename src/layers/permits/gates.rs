@@ -339,7 +339,10 @@ mod loom_tests {
                 Arc::new(Gates::new(before, ByKey::new(|key: &u8| *key), ReadinessLimit::default(), instruments));
             let theirs = Arc::clone(&gates);
             let thread = loom::thread::spawn(move || theirs.gate(&7));
-            gates.replace(GatesConfig { limit: 3, order: Order::Lifo, ..before }, true)();
+            let turns = Turns { order: Order::Lifo, ..before.settings.turns };
+            gates
+                .replace(GatesConfig { limit: 3, settings: GateSettings { turns, ..before.settings }, ..before }, true)(
+            );
             let gate = thread.join().expect("no panic");
             assert_eq!((gate.limit(), gates.gate(&7).limit()), (3, 3));
         });
