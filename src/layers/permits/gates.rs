@@ -340,9 +340,8 @@ mod loom_tests {
             let theirs = Arc::clone(&gates);
             let thread = loom::thread::spawn(move || theirs.gate(&7));
             let turns = Turns { order: Order::Lifo, ..before.settings.turns };
-            gates
-                .replace(GatesConfig { limit: 3, settings: GateSettings { turns, ..before.settings }, ..before }, true)(
-            );
+            let settings = GateSettings { turns, ..before.settings };
+            gates.replace(GatesConfig { limit: 3, settings, ..before }, true)();
             let gate = thread.join().expect("no panic");
             assert_eq!((gate.limit(), gates.gate(&7).limit()), (3, 3));
         });
