@@ -199,6 +199,12 @@ async fn retries_refused(registry: &Registry) {
     patient.layer(service_fn(echo)).oneshot(come_back_later).await.unwrap();
     // The request may have been executed, and is not marked as idempotent.
     patient.layer(service_fn(echo)).oneshot(Verdict::Lost).await.unwrap();
+
+    let budget = BudgetConfig { ratio: 1.0, ..BudgetConfig::default() };
+    let hopeless = retry("hopeless", RetryConfig { budget, ..RetryConfig::default() });
+    for _ in 0..200 {
+        hopeless.layer(service_fn(echo)).oneshot(Verdict::Transient).await.unwrap();
+    }
     registry.publish();
 }
 
@@ -211,7 +217,7 @@ async fn attempts(registry: &Registry) {
     registry.publish();
 }
 
-/// Hedges by every cause. Every reason not to hedge is one not to retry.
+/// Hedges by every cause, and one that a layer further in refuses. Every other reason not to hedge is one not to retry.
 async fn hedges(registry: &Registry) {
     let delay = HedgeDelay::Fixed(10 * MS);
     let config =
@@ -224,6 +230,13 @@ async fn hedges(registry: &Registry) {
     }
     let slow = service_fn(|()| async { if context::attempt() == 1 { hang(()).await } else { Ok(()) } });
     layer.layer(slow).oneshot(()).await.unwrap();
+    let slow = service_fn(|()| async {
+        sleep(50 * MS).await;
+        Ok::<_, BoxError>(())
+    });
+    let only_one =
+        BalanceLayer::new(BalanceConfig::default()).unwrap().with_endpoints([Endpoint::new("only")]).unwrap();
+    layer.layer(only_one.service(move |_| slow)).oneshot(()).await.unwrap();
     registry.publish();
 }
 
