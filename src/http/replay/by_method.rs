@@ -9,6 +9,7 @@ use http_body::Body;
 
 use super::body::{Left, ReplayBody};
 use super::idempotent::{is_idempotent, may_run_beside};
+use super::kept_body::KeptBody;
 use super::source::{Begun, ReplaySource};
 use crate::ground::sync::Arc;
 use crate::ground::verdict::Verdict;
@@ -79,9 +80,7 @@ impl<B: Body> Replay<Request<B>> for ByMethod {
         let sending = source.is_some().then(UploadWaits::new);
         let kept = KeptRequest {
             head: may_repeat.then(|| head.clone()),
-            source: source.clone(),
-            sending: sending.clone(),
-            left,
+            body: KeptBody::new(source.clone(), sending.clone(), left),
             idempotent,
             beside,
         };
@@ -99,11 +98,7 @@ impl<B: Body> Replay<Request<B>> for ByMethod {
 pub struct KeptRequest<B> {
     /// `None` if the request must not be sent again in any case.
     head: Option<Parts>,
-    /// `None` if there is no body.
-    source: Option<Arc<ReplaySource<B>>>,
-    /// The recorded waits of the current attempt's body.
-    sending: Option<Shared<UploadWaits>>,
-    left: Left,
+    body: KeptBody<B>,
     idempotent: bool,
     /// Whether two executions may run at once.
     beside: bool,
@@ -113,9 +108,7 @@ impl<B> Kept for KeptRequest<B> {
     type Attempt = Request<ReplayBody<B>>;
 
     fn repeatable(&self, verdict: Verdict) -> bool {
-        self.head.is_some()
-            && (self.idempotent || verdict == Verdict::Unsent)
-            && self.source.as_ref().is_none_or(|source| source.is_repeatable())
+        self.head.is_some() && (self.idempotent || verdict == Verdict::Unsent) && self.body.is_repeatable()
     }
 
     fn repeatable_beside(&self) -> bool {
@@ -123,13 +116,11 @@ impl<B> Kept for KeptRequest<B> {
     }
 
     fn give_up(&mut self) {
-        if let Some(source) = &self.source {
-            source.supersede();
-        }
+        self.body.give_up();
     }
 
     fn sending(&self) -> Option<Shared<UploadWaits>> {
-        self.sending.clone()
+        self.body.sending()
     }
 
     fn next_beside(&mut self) -> Option<Self::Attempt> {
@@ -137,7 +128,7 @@ impl<B> Kept for KeptRequest<B> {
     }
 
     fn poll_beside(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        self.source.as_ref().map_or(Poll::Ready(()), |source| source.poll_sent(cx))
+        self.body.poll_sent(cx)
     }
 
     fn next(&mut self) -> Option<Self::Attempt> {
@@ -149,36 +140,19 @@ impl<B> KeptRequest<B> {
     /// The request of another attempt, which begins to read the body in this way.
     fn again(&mut self, begin: impl FnOnce(&ReplaySource<B>) -> Option<Begun>) -> Option<Request<ReplayBody<B>>> {
         let head = self.head.clone()?;
-        let body = match &self.source {
-            Some(source) => {
-                let begun = begin(source)?;
-                self.sending = Some(UploadWaits::new());
-                ReplayBody::further(source, begun, self.sending.clone(), self.left)
-            }
-            None => ReplayBody::empty(self.left),
-        };
+        let body = self.body.again(begin)?;
         Some(Request::from_parts(head, body))
-    }
-}
-
-/// No attempt follows, so the rest of the body need not be recorded.
-impl<B> Drop for KeptRequest<B> {
-    fn drop(&mut self) {
-        if let Some(source) = &self.source {
-            source.stop_keeping();
-        }
     }
 }
 
 impl<B> fmt::Debug for KeptRequest<B> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { head, source, sending: _, left, idempotent, beside } = self;
+        let Self { head, body, idempotent, beside } = self;
         f.debug_struct("KeptRequest")
             .field("head", head)
-            .field("source", source)
-            .field("left", left)
+            .field("body", body)
             .field("idempotent", idempotent)
             .field("beside", beside)
-            .finish_non_exhaustive()
+            .finish()
     }
 }

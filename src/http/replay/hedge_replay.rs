@@ -6,11 +6,11 @@ use ::http::Request;
 use http_body::Body;
 use tower::BoxError;
 
-use super::body::{Left, ReplayBody};
+use super::body::ReplayBody;
 use super::by_method::ByMethod;
 use super::idempotent::may_run_beside;
-use super::source::{Begun, ReplaySource};
-use crate::ground::sync::Arc;
+use super::kept_body::KeptBody;
+use super::source::ReplaySource;
 use crate::ground::verdict::Verdict;
 use crate::layers::call::upload_waits::UploadWaits;
 use crate::layers::retry::{Kept, Replay};
@@ -19,8 +19,8 @@ use crate::layers::retry::{Kept, Replay};
 ///
 /// `R` is the replay of the retry. It decides which requests may be sent twice, and keeps the head. It is asked with an empty body in the
 /// place of the request's own. Of these requests, only those with a safe method or [`Idempotent(true)`](crate::http::Idempotent) are hedged,
-/// because a hedge runs beside the first attempt. The body of a retry's attempt is a [`ReplayBody`], and a hedge sends another one with the same record. So
-/// nothing is recorded twice, and the type of the body stays as it is.
+/// because a hedge runs beside the first attempt. The body of a retry's attempt is a [`ReplayBody`], and a hedge sends another one with
+/// the same record. So nothing is recorded twice, and the type of the body stays as it is.
 ///
 /// **Cost:** that of `R` for a request without a body, and two allocations for the body of a hedge.
 ///
@@ -32,7 +32,7 @@ use crate::layers::retry::{Kept, Replay};
 /// let retry = RetryLayer::http(RetryConfig::default())?;
 /// let hedge = HedgeLayer::http(HedgeConfig::default())?
 ///     .with_replay(HedgeReplay::new(ByMethod::default()))
-///     .with_budget(retry.budget().clone());
+///     .inside_retries(retry.budget().clone());
 /// # let _ = hedge;
 /// # Ok::<(), seawall::error::InvalidConfig>(())
 /// ```
@@ -65,7 +65,7 @@ where
         if let Some(source) = source {
             source.keep();
         }
-        let kept = KeptAttempt { rules, source: source.clone(), sending: sending.clone(), left: *left, beside };
+        let kept = KeptAttempt { rules, body: KeptBody::new(source.clone(), sending.clone(), *left), beside };
         (attempt.map(|_| body), kept)
     }
 }
@@ -75,11 +75,7 @@ where
 /// Public only so that [`Replay::Kept`](crate::retry::Replay::Kept) can name it.
 pub struct KeptAttempt<K, B> {
     rules: K,
-    /// `None` if there is no body.
-    source: Option<Arc<ReplaySource<B>>>,
-    /// The recorded waits of the newest attempt's body.
-    sending: Option<Shared<UploadWaits>>,
-    left: Left,
+    body: KeptBody<B>,
     /// Whether two executions may run at once.
     beside: bool,
 }
@@ -91,7 +87,7 @@ where
     type Attempt = Request<ReplayBody<B>>;
 
     fn repeatable(&self, verdict: Verdict) -> bool {
-        self.rules.repeatable(verdict) && self.source.as_ref().is_none_or(|source| source.is_repeatable())
+        self.rules.repeatable(verdict) && self.body.is_repeatable()
     }
 
     fn repeatable_beside(&self) -> bool {
@@ -100,66 +96,33 @@ where
 
     fn give_up(&mut self) {
         self.rules.give_up();
-        if let Some(source) = &self.source {
-            source.supersede();
-        }
+        self.body.give_up();
     }
 
     fn sending(&self) -> Option<Shared<UploadWaits>> {
-        self.sending.clone()
+        self.body.sending()
     }
 
     fn next_beside(&mut self) -> Option<Self::Attempt> {
         let attempt = self.rules.next_beside()?;
-        self.with_body(attempt, ReplaySource::begin_beside)
+        let body = self.body.again(ReplaySource::begin_beside)?;
+        Some(attempt.map(|_| body))
     }
 
     fn poll_beside(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        self.source.as_ref().map_or(Poll::Ready(()), |source| source.poll_sent(cx))
+        self.body.poll_sent(cx)
     }
 
     fn next(&mut self) -> Option<Self::Attempt> {
         let attempt = self.rules.next()?;
-        self.with_body(attempt, ReplaySource::begin)
-    }
-}
-
-impl<K, B> KeptAttempt<K, B> {
-    /// The request with this head, which begins to read the body in this way.
-    fn with_body<X>(
-        &mut self,
-        attempt: Request<X>,
-        begin: impl FnOnce(&ReplaySource<B>) -> Option<Begun>,
-    ) -> Option<Request<ReplayBody<B>>> {
-        let body = match &self.source {
-            Some(source) => {
-                let begun = begin(source)?;
-                self.sending = Some(UploadWaits::new());
-                ReplayBody::further(source, begun, self.sending.clone(), self.left)
-            }
-            None => ReplayBody::empty(self.left),
-        };
+        let body = self.body.again(ReplaySource::begin)?;
         Some(attempt.map(|_| body))
-    }
-}
-
-/// No hedge follows.
-impl<K, B> Drop for KeptAttempt<K, B> {
-    fn drop(&mut self) {
-        if let Some(source) = &self.source {
-            source.stop_keeping();
-        }
     }
 }
 
 impl<K: fmt::Debug, B> fmt::Debug for KeptAttempt<K, B> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { rules, source, sending: _, left, beside } = self;
-        f.debug_struct("KeptAttempt")
-            .field("rules", rules)
-            .field("source", source)
-            .field("left", left)
-            .field("beside", beside)
-            .finish_non_exhaustive()
+        let Self { rules, body, beside } = self;
+        f.debug_struct("KeptAttempt").field("rules", rules).field("body", body).field("beside", beside).finish()
     }
 }

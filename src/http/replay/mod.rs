@@ -4,6 +4,7 @@ mod body;
 mod by_method;
 mod hedge_replay;
 mod idempotent;
+mod kept_body;
 #[cfg(all(test, seawall_loom))]
 mod loom_tests;
 mod record;
