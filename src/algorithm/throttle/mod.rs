@@ -62,8 +62,8 @@ struct LastRefused {
     at: Instant,
     /// The wait that it asked for.
     retry_after: Option<Duration>,
-    /// The calls that were sent since.
-    sent_since: u32,
+    /// The calls that the dependency has answered since, and not refused.
+    answered_since: u32,
 }
 
 /// A call that was sent.
@@ -96,8 +96,8 @@ pub(crate) struct ThrottleCounts {
 /// With fewer calls in the window all are sent: one that happens to be refused, after a pause, is no overload.
 const LEAST_REQUESTS: u64 = 10;
 
-/// How unlikely a row of accepted calls has to be by chance, if it is to end the throttling: one in a million.
-const CHANCE_OF_A_ROW: f64 = 1e-6;
+/// How unlikely so many answers in a row have to be by chance, if they are to end the throttling: one in a million.
+const CHANCE_OF_ANSWERS: f64 = 1e-6;
 
 impl AdaptiveThrottle {
     pub(crate) fn new(window: Duration) -> Self {
@@ -126,9 +126,6 @@ impl AdaptiveThrottle {
         }
         let epoch = self.window.count_sent(priority);
         self.last_sent = Some(now);
-        if let Some(last) = &mut self.last_refusal {
-            last.sent_since = last.sent_since.saturating_add(1);
-        }
         Ok(SentCall { generation: self.generation, epoch, priority })
     }
 
@@ -137,14 +134,22 @@ impl AdaptiveThrottle {
         if sent.generation == self.generation {
             self.window.advance(now);
             self.window.count_refused_there(sent.epoch);
-            self.last_refusal = Some(LastRefused { at: now, retry_after, sent_since: 0 });
+            self.last_refusal = Some(LastRefused { at: now, retry_after, answered_since: 0 });
         }
     }
 
-    /// The call was not sent after all: an inner layer refused it, or there was no connection.
+    /// The dependency has answered a call, and not refused it.
+    pub(crate) fn answered(&mut self, sent: SentCall) {
+        if let Some(last) = self.last_refusal.as_mut().filter(|_| sent.generation == self.generation) {
+            last.answered_since = last.answered_since.saturating_add(1);
+        }
+    }
+
+    /// The call was not sent after all: an inner layer refused it, or there was no connection. If it was a probe, another one is due.
     pub(crate) fn withdraw(&mut self, sent: SentCall) {
         if sent.generation == self.generation {
             self.window.withdraw(sent.epoch, sent.priority);
+            self.last_sent = None;
         }
     }
 
@@ -161,18 +166,21 @@ impl AdaptiveThrottle {
         self.window.requests() == self.window.accepts()
     }
 
-    /// Drops the counts by which calls are refused, once the dependency refuses nothing any more. A row of calls was sent since its last refusal, and either
-    /// - the row took a slice of the window, and is so long that it is no chance while the law is in balance, where one in `multiplier`
-    ///   calls is accepted; or
+    /// Drops the counts by which calls are refused, once the dependency refuses nothing any more. It has answered calls since its last
+    /// refusal, and either
+    /// - this took a slice of the window, and so many answers in a row are no accident while the law is in balance, where one in
+    ///   `multiplier` calls is accepted; or
     /// - it took half of the window.
+    ///
+    /// A call without an answer shows nothing: a dependency that stalls refuses no calls either.
     fn recover(&mut self, policy: &ThrottlePolicy, now: Instant) {
-        let Some(last) = self.last_refusal.filter(|last| last.sent_since > 0) else { return };
+        let Some(last) = self.last_refusal.filter(|last| last.answered_since > 0) else { return };
         if self.excess(policy) <= 0.0 {
             return;
         }
         let quiet = now.since(last.at);
-        let is_no_chance = || f64::from(last.sent_since) >= CHANCE_OF_A_ROW.ln() / -policy.multiplier.ln();
-        if quiet >= policy.window / 2 || quiet >= self.window.slice() && is_no_chance() {
+        let is_no_accident = || f64::from(last.answered_since) >= CHANCE_OF_ANSWERS.ln() / -policy.multiplier.ln();
+        if quiet >= policy.window / 2 || quiet >= self.window.slice() && is_no_accident() {
             self.drop_counts(policy.window, now);
         }
     }

@@ -20,6 +20,11 @@ fn send(throttle: &mut AdaptiveThrottle, priority: Priority, now: Instant) -> Se
     throttle.admit(&POLICY, priority, now, || 1.0).expect("a chance of one is never below the share")
 }
 
+fn accept(throttle: &mut AdaptiveThrottle, priority: Priority, now: Instant) {
+    let call = send(throttle, priority, now);
+    throttle.answered(call);
+}
+
 /// A call that is refused locally if there is any share.
 fn is_refused(throttle: &mut AdaptiveThrottle, priority: Priority, now: Instant) -> bool {
     throttle.admit(&POLICY, priority, now, || 0.0).is_err()
@@ -153,10 +158,10 @@ fn row_of_accepted_calls_ends_the_throttling() {
     let mut throttle = new();
     traffic(&mut throttle, Normal, 100, 100, START);
     for _ in 0..19 {
-        send(&mut throttle, Normal, START + 500 * MS);
+        accept(&mut throttle, Normal, START + 500 * MS);
     }
     assert!(share(&mut throttle, START + 1100 * MS) > 0.6, "a half of a millionth needs twenty");
-    send(&mut throttle, Normal, START + 1100 * MS);
+    accept(&mut throttle, Normal, START + 1100 * MS);
     assert_eq!(throttle.counts(&POLICY, START + 1100 * MS), ThrottleCounts::default());
 }
 
@@ -167,7 +172,8 @@ fn row_is_longer_if_fewer_are_refused_in_balance() {
         let mut throttle = new();
         traffic(&mut throttle, Normal, 10_000, 10_000, START);
         for _ in 0..row {
-            assert!(throttle.admit(&policy, Normal, START, || 1.0).is_ok());
+            let call = throttle.admit(&policy, Normal, START, || 1.0).expect("a chance of one");
+            throttle.answered(call);
         }
         throttle.counts(&policy, START + 1100 * MS).requests
     });
@@ -179,7 +185,7 @@ fn few_accepted_calls_end_the_throttling_after_half_of_the_window() {
     let mut throttle = new();
     traffic(&mut throttle, Normal, 100, 100, START);
     for second in 1..5 {
-        send(&mut throttle, Normal, START + second * SECOND);
+        accept(&mut throttle, Normal, START + second * SECOND);
     }
     assert!(share(&mut throttle, START + 4999 * MS) > 0.8);
     assert_eq!(share(&mut throttle, START + 5 * SECOND), 0.0);
@@ -192,12 +198,38 @@ fn silence_is_no_recovery() {
     assert_eq!(share(&mut throttle, START + 8 * SECOND), 0.9, "nothing was sent since");
 }
 
+/// A dependency that stalls, or a breaker that refuses the calls further in, has not recovered.
+#[test]
+fn calls_without_an_answer_are_no_recovery() {
+    for is_withdrawn in [false, true] {
+        let mut throttle = new();
+        traffic(&mut throttle, Normal, 100, 100, START);
+        for _ in 0..50 {
+            let call = send(&mut throttle, Normal, START + 500 * MS);
+            if is_withdrawn {
+                throttle.withdraw(call);
+            }
+        }
+        assert!(share(&mut throttle, START + 1100 * MS) > 0.0 && share(&mut throttle, START + 5 * SECOND) > 0.0);
+    }
+}
+
+#[test]
+fn probe_that_was_not_sent_is_due_again() {
+    let mut throttle = new();
+    traffic(&mut throttle, Normal, 100, 100, START);
+    let probe = throttle.admit(&POLICY, Normal, START + SECOND, || 0.0).expect("it is due");
+    throttle.withdraw(probe);
+    assert!(!is_refused(&mut throttle, Normal, START + SECOND));
+    assert!(is_refused(&mut throttle, Normal, START + SECOND), "but once");
+}
+
 #[test]
 fn answer_to_a_call_from_before_the_recovery_changes_nothing() {
     let mut throttle = new();
     traffic(&mut throttle, Normal, 10, 10, START);
     let calls: Vec<_> = (0..4).map(|_| send(&mut throttle, Normal, START)).collect();
-    send(&mut throttle, Normal, START + SECOND);
+    accept(&mut throttle, Normal, START + SECOND);
     assert_eq!(throttle.counts(&POLICY, START + 5 * SECOND), ThrottleCounts::default());
     let sent = send(&mut throttle, Normal, START + 5 * SECOND);
     for call in &calls {

@@ -22,16 +22,11 @@ impl CountedCall {
             Verdict::Overloaded { retry_after } => self.counted.refused(self.sent, retry_after, time::now()),
             // It did not reach the dependency.
             Verdict::Ignored | Verdict::Unsent => self.counted.withdraw(self.sent),
-            // The dependency took the call, whatever became of it.
-            Verdict::Success
-            | Verdict::CallerFault
-            | Verdict::Unprocessed
-            | Verdict::Transient
-            | Verdict::DoNotRetry
-            | Verdict::TimedOut
-            | Verdict::Lost
-            | Verdict::Failed
-            | Verdict::Abandoned => {}
+            Verdict::Success | Verdict::CallerFault | Verdict::Transient | Verdict::DoNotRetry | Verdict::Failed => {
+                self.counted.answered(self.sent)
+            }
+            // The dependency may have taken the call, and has not answered it.
+            Verdict::Unprocessed | Verdict::TimedOut | Verdict::Lost | Verdict::Abandoned => {}
         }
     }
 }

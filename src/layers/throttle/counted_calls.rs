@@ -30,6 +30,10 @@ impl CountedCalls {
         lock(&self.0).refused(sent, retry_after, now);
     }
 
+    pub(super) fn answered(&self, sent: SentCall) {
+        lock(&self.0).answered(sent);
+    }
+
     pub(super) fn withdraw(&self, sent: SentCall) {
         lock(&self.0).withdraw(sent);
     }

@@ -25,8 +25,9 @@
 //! - **Priorities:** calls of the lowest [priority](crate::context::Priority) are refused first. A call is refused only if the calls of
 //!   its priority and of higher ones are together more than `multiplier * accepts`.
 //! - **Probes:** a tenth of the calls is sent (`max_share`), and a call is sent after a `probe_interval` without one.
-//! - **The end of an overload:** the counts are dropped once a row of calls was sent without a refusal. With many calls this takes a
-//!   tenth of the window, with few calls half of it, and in no case more than the window.
+//! - **The end of an overload:** the counts are dropped once the dependency has answered calls in a row and refused none. With many
+//!   calls this takes a tenth of the window, with few calls half of it. Without answers they expire with the window. Calls that are not
+//!   answered end nothing.
 //! - **Readiness:** always ready; a call that is refused locally reserves nothing.
 //! - **Cancellation:** a call that is dropped stays counted as accepted: nothing has refused it. A call that is refused locally takes
 //!   one poll.

@@ -30,7 +30,8 @@ impl Closed {
                 self.calls += 1;
                 let chance = f64::from(self.calls) * 0.618_033_988_749_895 % 1.0;
                 match self.throttle.admit(policy, Normal, self.now, || chance) {
-                    Ok(_) if left > 0 => {
+                    Ok(call) if left > 0 => {
+                        self.throttle.answered(call);
                         left -= 1;
                         totals.sent += 1;
                         totals.accepted += 1;

@@ -72,7 +72,6 @@ impl Model {
         self.calls.push(ListedCall { priority, at: now, end, is_stale: false });
         if is_sent {
             self.last_sent = Some(now);
-            self.last_refusal = self.last_refusal.map(|(at, row)| (at, row + 1));
         }
         is_sent
     }
@@ -82,6 +81,7 @@ impl Model {
 enum Step {
     Call(Priority, f64),
     Refuse(usize),
+    Answer(usize),
     Withdraw(usize),
     Wait(u64),
 }
@@ -91,6 +91,7 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
     let step = prop_oneof![
         12 => (priority, 0.0..1.0).prop_map(|(priority, chance)| Step::Call(priority, chance)),
         8 => any::<usize>().prop_map(Step::Refuse),
+        6 => any::<usize>().prop_map(Step::Answer),
         1 => any::<usize>().prop_map(Step::Withdraw),
         3 => (0u64..300).prop_map(Step::Wait),
         1 => (0u64..12_000).prop_map(Step::Wait),
@@ -132,8 +133,18 @@ proptest! {
                     let (call, listed) = sent.swap_remove(at % sent.len());
                     throttle.withdraw(call);
                     model.calls[listed].end = End::Withdrawn;
+                    if !model.calls[listed].is_stale {
+                        model.last_sent = None;
+                    }
                 }
-                Step::Refuse(_) | Step::Withdraw(_) => {}
+                Step::Answer(at) if !sent.is_empty() => {
+                    let (call, listed) = sent.swap_remove(at % sent.len());
+                    throttle.answered(call);
+                    if !model.calls[listed].is_stale {
+                        model.last_refusal = model.last_refusal.map(|(at, row)| (at, row + 1));
+                    }
+                }
+                Step::Refuse(_) | Step::Answer(_) | Step::Withdraw(_) => {}
             }
             model.recover(&policy, now);
             let counts = throttle.counts(&policy, now);
