@@ -2,6 +2,7 @@
 //! served in time.
 #![allow(clippy::disallowed_methods, reason = "tests sleep and look at the clock as users do")]
 
+mod lasting_overload;
 mod off;
 mod overload;
 mod permit_time;
