@@ -43,8 +43,8 @@ impl<C, P> HedgeLayer<C, P> {
 
 impl<C, P> HedgeLayer<C, P> {
     /// Puts the hedges inside the retries that pay from `budget`: hedges answer slowness, and retries answer failure. Hedges pay from the
-    /// same budget, as after [`with_budget`](Self::with_budget), and leave its last token to a retry. An attempt that fails is returned to the retry, which repeats it after its
-    /// backoff, unless another attempt is still in flight. Without this, the layer follows a failure at once, and a call may make
+    /// same budget, as after [`with_budget`](Self::with_budget), and leave its last token to a retry. An attempt that fails is returned
+    /// to the retry, which repeats it after its backoff, unless another attempt is still in flight. Without this, the layer follows a failure at once, and a call may make
     /// [`max_attempts`](super::HedgeConfig::max_attempts) for each attempt of the retry.
     ///
     /// ```

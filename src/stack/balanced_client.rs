@@ -88,7 +88,8 @@ pub struct BalancedClientLayer<C = ByStatus, R = ByMethod, P = HttpPropagator, L
 ///   to no standby and to no endpoint that is ejected or probed. With one endpoint there are no hedges.
 /// - **Which failures:** none. The retry repeats an attempt that fails, after its backoff. So a call makes at most `retry.max_attempts`, each of
 ///   which may have `hedge.max_attempts` in flight.
-/// - **Who pays:** retries and hedges have one budget, `retry.budget`, whose last token is left to a retry. A different `hedge.budget` is a fault.
+/// - **Budget:** retries and hedges pay from one budget, `retry.budget`, whose last token is left to a retry. A different `hedge.budget` is a
+///   fault.
 ///
 /// # Errors
 /// If a setting is out of its range. The error lists all faults, each with the path of its field.

@@ -1,10 +1,11 @@
 //! Permits, and the queue of calls that wait for them.
 //!
 //! A call takes as many permits as it weighs. While there are enough, acquire and release are one compare-and-swap of one word,
-//! which holds both the permits in use and the number of waiters; no lock, but a short one if the limit is learned. When there are not, the call joins a queue under a short
-//! lock: by priority, and within one priority first come, first served (or the reverse, see [`Order`]). A small share of the permits goes to [lower priorities](out_of_turn) all the same. Freed permits go to the head
-//! of the queue; no call overtakes it, however light, so that a heavy call is served too. While calls wait, every change of the word
-//! happens under the lock. Otherwise the queue could miss a permit that becomes free.
+//! which holds both the permits in use and the number of waiters; no lock, but a short one if the limit is learned. When there are not,
+//! the call joins a queue under a short lock: by priority, and within one priority first come, first served (or the reverse, see
+//! [`Order`]). A small share of the permits goes to [lower priorities](out_of_turn) all the same. Freed permits go to the head of the
+//! queue; no call overtakes it, however light, so that a heavy call is served too. While calls wait, every change of the word happens
+//! under the lock. Otherwise the queue could miss a permit that becomes free.
 //!
 //! - A waiter is woken when it gets its permit or is refused, and never before.
 //! - A waiter that is dropped leaves the queue at once. If it had just been granted a permit, the permit goes to the next call.

@@ -275,13 +275,10 @@ impl<K: Keying> Observed for Gates<K> {
 }
 
 #[cfg(test)]
-use crate::admission::gate::Order;
-
-#[cfg(test)]
 const fn config(limit: u32, queue_limit: QueueLimit) -> GatesConfig {
     let settings = GateSettings {
         law: Law::Fixed,
-        turns: Turns { order: Order::Fifo, low_priority_share: 0.0 },
+        turns: Turns { order: crate::admission::gate::Order::Fifo, low_priority_share: 0.0 },
         queue_limit,
         max_wait: Duration::ZERO,
         max_hold: Duration::ZERO,
@@ -327,6 +324,7 @@ mod tests {
 #[cfg(all(test, seawall_loom))]
 mod loom_tests {
     use super::*;
+    use crate::admission::gate::Order;
     use crate::admission::keyed::{ByKey, OneKey};
 
     /// A key's gate is made while the settings are replaced: it is made with the new ones, or visited.

@@ -10,9 +10,9 @@
 //!
 //! # How it behaves
 //! - **The limit** of calls that are served at once is learned, see [`Limit`], or fixed, and never exceeds `max_in_flight`.
-//! - **Admission:** calls beyond the limit wait, by [priority](crate::context::Priority), in a queue that is short enough to be served within a few service times. A small share of the
-//!   permits (`low_priority_share`) goes to lower priorities all the same. If the queue is full, a call of higher priority displaces the last
-//!   one.
+//! - **Admission:** calls beyond the limit wait, by [priority](crate::context::Priority), in a queue that is short enough to be served
+//!   within a few service times. A small share of the permits (`low_priority_share`) goes to lower priorities all the same. If the queue
+//!   is full, a call of higher priority displaces the last one.
 //! - **Deadlines:** while a permit is free, a call is refused only if almost no call would finish in the time that it has left, and
 //!   one in eight such calls is admitted all the same. While calls compete for permits, a call that is unlikely to finish in time is
 //!   refused. Calls need not be alike: a few slow calls do not lock out quick ones. The estimate is how long successful calls hold
@@ -46,8 +46,8 @@
 //! A [reload](LoadShedLayer::reload) ends no call. It applies:
 //!
 //! - **At once:** `max_in_flight`, `limit`, `objective`, `enabled` and `max_keys`. A learned limit stays, as far as it fits. A higher
-//!   limit admits waiting calls. A lower limit ends no call; it is reached as calls end. With `enabled: false` all waiting calls pass. A lower `max_keys` forgets keys whose state is as good
-//!   as new, and other keys once theirs is.
+//!   limit admits waiting calls. A lower limit ends no call; it is reached as calls end. With `enabled: false` all waiting calls pass. A
+//!   lower `max_keys` forgets keys whose state is as good as new, and other keys once theirs is.
 //! - **For new calls:** `queue_ratio`, `max_wait`, `max_hold`, `order` and `low_priority_share`. A waiting call keeps its position and the bound of its
 //!   wait; a running call keeps its bound.
 //! - **What survives:** everything else: running calls, the queue, and the estimate of the service time. A limit that was [set by
