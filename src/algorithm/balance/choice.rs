@@ -13,9 +13,9 @@
 //! - Costs within a factor of [`SAME_COST`] are equal, and then the load decides, then the first draw. Estimates are noisy: without the
 //!   tolerance the endpoint with the luckiest estimate attracts calls until it is hot. In the simulation of the tests, at 90 % load with
 //!   one client, strict comparison doubles the median latency.
-//! - The second draw is less loaded only if it stays no more loaded than the first, even with this call. Calls in flight are whole
-//!   numbers: an endpoint of weight 3 with one call in flight is no reason to prefer an idle endpoint of weight 1. Between equal weights
-//!   this is the plain comparison.
+//! - Against a heavier endpoint, the second draw is less loaded only if it stays no more loaded, even with this call. Calls in flight
+//!   are whole numbers: an endpoint of weight 3 with one call in flight is no reason to prefer an idle endpoint of weight 1. Between
+//!   equal weights this is the plain comparison, also of reported loads, which are no whole numbers.
 //! - An endpoint whose calls cost [`OUTLYING`] times the average of the set loses against hot ones too. Otherwise an endpoint that
 //!   fails at once would be cold forever and take every call whose other candidate is hot. The average is over calls: if the rest of
 //!   the set is really overloaded, its cost rises, and the endpoint is used again.
@@ -190,8 +190,9 @@ impl Drawn<'_> {
             _ => Standing::Cold,
         };
         let (own_standing, other_standing) = (standing(own, self.load), standing(other, first.load));
-        // It stays no more loaded than the first one, even with this call.
-        let less_loaded = self.load + 1.0 / self.weight <= first.load;
+        // Loads of unequal weights come in steps of unequal size. The difference of the steps is not a difference of loads.
+        let step = 1.0 / self.weight - 1.0 / self.weight.max(first.weight);
+        let less_loaded = self.load + step < first.load;
         match (own_standing, other_standing, own, other) {
             (Standing::Outlying, Standing::Cold | Standing::Hot, ..) | (Standing::Hot, Standing::Cold, ..) => false,
             (Standing::Cold | Standing::Hot, Standing::Outlying, ..) => true,

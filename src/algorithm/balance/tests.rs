@@ -36,6 +36,7 @@ struct Setup {
     weight: f64,
     /// Whether answers report the calls in flight.
     reports: bool,
+    seed: u64,
 }
 
 /// A call that has ended.
@@ -107,6 +108,7 @@ impl Setup {
             started: Duration::ZERO,
             weight: 1.0,
             reports: false,
+            seed: 7,
         }
     }
 
@@ -124,7 +126,7 @@ impl Setup {
         };
         let mut simulation = Simulation {
             setup: self,
-            random: fastrand::Rng::with_seed(7),
+            random: fastrand::Rng::with_seed(self.seed),
             clients: (0..self.clients).map(client).collect(),
             servers: (0..self.endpoints).map(|_| Server::default()).collect(),
             events: BinaryHeap::new(),
@@ -343,7 +345,7 @@ fn weights_hold_among_calls_in_flight() {
     }
 }
 
-/// Of 20 clients each knows a twentieth of the calls at an endpoint, unless the endpoints report all of them. It matters where an
+/// Of 20 clients each knows a twentieth of the calls at an endpoint, unless the endpoints report all of them. It matters most where an
 /// endpoint differs from the others for a while.
 #[test]
 fn reported_load_is_better_than_what_one_client_sees() {
@@ -352,10 +354,10 @@ fn reported_load_is_better_than_what_one_client_sees() {
         (exponential(if is_slow { 30 * MS } else { 10 * MS }, random), true)
     }
     // 90 % of the capacity each.
-    for (behaviour, rate, at_most) in [(slow_in_turn as Behaviour, 3120.0, 0.85), (healthy, 3600.0, 1.05)] {
+    for (behaviour, rate, at_most) in [(slow_in_turn as Behaviour, 3120.0, 0.75), (healthy, 3600.0, 1.0)] {
         let p99 = |clients, reports| {
             let setup = Setup { clients, rate, reports, lasts: 20 * SECOND, ..Setup::new(behaviour) };
-            quantile(settled(&setup.run()), 0.99)
+            (0..4).map(|seed| quantile(settled(&Setup { seed, ..setup }.run()), 0.99)).sum::<Duration>() / 4
         };
         let (local, reported, alone) = (p99(20, false), p99(20, true), p99(1, false));
         println!("20 clients at {rate}/s: p99 {local:?}, with reports {reported:?}, one client alone {alone:?}");
