@@ -73,9 +73,10 @@ impl Usefulness {
         is_granted
     }
 
-    /// A granted retry was not made: the next one is granted in its place.
+    /// A granted retry was not made: the next one is granted in its place, and this one takes nothing from others.
     pub(super) fn refund(&mut self) {
         self.credit = TOKEN;
+        self.excess = self.excess.saturating_sub(TOKEN);
     }
 
     /// A retry has ended.

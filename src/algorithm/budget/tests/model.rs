@@ -194,6 +194,7 @@ proptest! {
                     }
                     ledger.refund(claim);
                     (model.shares, model.granted) = (1.0, 0.0);
+                    model.excess = (model.excess - 1.0).max(0.0);
                     withdrawn[index] = None;
                 }
                 Step::Spend(..) | Step::Refund(_) => {}
