@@ -11,6 +11,7 @@ pub(super) struct HedgeCallSettings {
     pub(super) enabled: bool,
     pub(super) max_attempts: u32,
     pub(super) delay: HedgeDelay,
+    pub(super) time_ratio: f64,
     pub(super) max_retry_after: Duration,
     pub(super) max_hold: Duration,
 }
@@ -22,9 +23,15 @@ impl HedgeCallSettings {
             enabled: config.enabled,
             max_attempts: if config.enabled { config.max_attempts } else { 1 },
             delay: config.delay,
+            time_ratio: config.time_ratio,
             max_retry_after: config.max_retry_after,
             max_hold: config.max_hold,
         }
+    }
+
+    /// Whether slow attempts are hedged.
+    pub(super) fn hedges_slow(&self) -> bool {
+        self.max_attempts > 1 && self.delay != HedgeDelay::OnFailure
     }
 
     /// The learned delay, if there may be hedges.

@@ -25,6 +25,10 @@ pub struct HedgeConfig {
     /// The budget that pays for hedges. Default: a tenth of the calls of the last 10 s, and a reserve of ten. A budget that is set
     /// with [`with_budget`](super::HedgeLayer::with_budget) replaces it.
     pub budget: BudgetConfig,
+    /// The share of the time of first attempts that hedges of slow ones may take at the dependency, within `0..=5` and not 0; and a second at
+    /// any time, which comes back in ten seconds. It bounds the load where few calls take most of the time. Default: 0.05.
+    #[cfg_attr(all(test, feature = "config"), schemars(range(min = 0.0, max = 5.0)))]
+    pub time_ratio: f64,
     /// The longest pause that a dependency may ask for before another attempt. If it asks for more, no further attempt starts. Zero
     /// accepts none. Default: 5 s.
     #[cfg_attr(feature = "config", serde(with = "HumanTime"))]
@@ -89,6 +93,7 @@ impl Default for HedgeConfig {
             max_attempts: 2,
             delay: HedgeDelay::default(),
             budget: BudgetConfig::default(),
+            time_ratio: 0.05,
             max_retry_after: Duration::from_secs(5),
             max_hold: DEFAULT_MAX_HOLD,
             max_keys: DEFAULT_MAX_KEYS,
@@ -126,6 +131,11 @@ impl Validate for HedgeConfig {
             HedgeDelay::Learned(learned) => validation.nested("delay.learned", |validation| learned.check(validation)),
             HedgeDelay::OnFailure => {}
         }
+        validation.check(
+            self.time_ratio > 0.0 && self.time_ratio <= 5.0,
+            "time_ratio",
+            format_args!("invalid value: {}, must be in (0, 5]", self.time_ratio),
+        );
         validation.nested("budget", |validation| self.budget.check(validation));
         validation.bounded("max_retry_after", self.max_retry_after);
         validation.positive("max_hold", self.max_hold);

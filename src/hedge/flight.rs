@@ -8,6 +8,7 @@ use std::time::Duration;
 use pin_project::pin_project;
 use tower::{BoxError, Service};
 
+use super::policy::SpentTime;
 use crate::ground::layer_id::LayerId;
 use crate::ground::scope::{self, Context};
 use crate::ground::stopwatch::Stopwatch;
@@ -40,6 +41,8 @@ pub(super) struct FlightParts {
     number: u32,
     /// The token that pays for the attempt, if it is not the first.
     withdrawal: Option<Withdrawal>,
+    /// Its time, if it was started because others are slow.
+    spent_time: Option<SpentTime>,
     /// The verdict that a further attempt follows, or `None` in it if others are slow, until the attempt is counted.
     cause: Option<Option<Verdict>>,
     /// The endpoints that may not take it.
@@ -92,17 +95,28 @@ impl<T> FlightNews<T> {
 impl FlightParts {
     pub(super) fn new(number: u32, now: Instant, upload_waits: Option<Shared<UploadWaits>>) -> Self {
         let watch = Stopwatch::start(now);
-        Self { number, withdrawal: None, cause: None, others_only: None, upload_waits, watch, sent: false, had: None }
+        Self {
+            number,
+            withdrawal: None,
+            spent_time: None,
+            cause: None,
+            others_only: None,
+            upload_waits,
+            watch,
+            sent: false,
+            had: None,
+        }
     }
 
     /// The parts of an attempt that is not the first.
     pub(super) fn further(
         self,
         withdrawal: Withdrawal,
+        spent_time: Option<SpentTime>,
         cause: Option<Verdict>,
         others_only: Option<Shared<AttemptedEndpoints>>,
     ) -> Self {
-        Self { withdrawal: Some(withdrawal), cause: Some(cause), others_only, ..self }
+        Self { withdrawal: Some(withdrawal), spent_time, cause: Some(cause), others_only, ..self }
     }
 
     fn took(&self, now: Instant) -> Duration {
@@ -118,6 +132,7 @@ impl FlightParts {
         if let Some(withdrawal) = self.withdrawal.take() {
             withdrawal.ended(verdict);
         }
+        self.spent_time = None;
     }
 
     /// Records whether the attempt was sent, which is what its token pays for.
@@ -188,7 +203,7 @@ where
     pub(super) fn cancel(self: Pin<&mut Self>) {
         let mut this = self.project();
         this.stage.set(FlightStage::Over);
-        this.parts.withdrawal = None;
+        (this.parts.withdrawal, this.parts.spent_time) = (None, None);
     }
 
     /// Polls the attempt in its context. Ended attempts stay pending.

@@ -1,4 +1,6 @@
-//! What a call teaches the learned delay when it ends.
+//! What a call teaches when it ends: the learned delay, and the time that hedges may take.
+
+use std::time::Duration;
 
 use tower::Service;
 
@@ -8,44 +10,65 @@ use crate::ground::time::{self, Instant};
 use crate::ground::verdict::{Classify, Verdict};
 use crate::layers::retry::Kept;
 
+/// See the module.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Lesson {
+    /// How long the dependency had for the first attempt, if that is known.
+    pub(super) first_had: Option<Duration>,
+    pub(super) latency: Option<Observation>,
+}
+
+/// The latency of a call.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Observation {
+    /// The first attempt that was not answered before took so long, or would have taken so long at least if a hedge has won.
+    Success { took: Duration, by_hedge: bool },
+    /// It was hedged, and the first attempt had so long without an answer.
+    Unanswered(Duration),
+}
+
 impl<S, K, T> HedgedCall<S, K, T> {
-    /// Learns from a success of the attempt at `index`: the time of the first attempt that was not answered before, or that it has had
-    /// so far. So the time of an attempt that loses against a hedge counts as well, with what it has proved to need.
-    pub(super) fn learn<C>(&self, flights: &Flights<S, K, C>, index: usize, now: Instant)
+    /// Learns from an answer of the attempt at `index`. The time of an attempt that loses against a hedge counts as well, with what it
+    /// has proved to need.
+    pub(super) fn learn<C>(&self, flights: &Flights<S, K, C>, index: usize, verdict: Verdict, now: Instant)
     where
         K: Kept,
         S: Service<K::Attempt>,
         C: Classify<S::Response, Settled = T>,
     {
-        let Some(learned) = self.settings.learned() else { return };
         // A long poll says nothing about how long other calls take.
-        if self.inherited.lasts() {
+        if !self.settings.hedges_slow() || self.inherited.lasts() {
             return;
         }
         let oldest = flights.iter().take(index).find(|flight| flight.is_in_flight());
         // An attempt after a failure is a retry. Only one beside a slow attempt shows that hedges help.
         let by_hedge = oldest.is_some();
         let took = oldest.or_else(|| flights.iter().nth(index)).map(|flight| flight.took(now));
-        if let Some(took) = took {
-            self.policy.succeeded(took, by_hedge, learned, now);
-        }
+        let latency = took.filter(|_| verdict == Verdict::Success).map(|took| Observation::Success { took, by_hedge });
+        let first = flights.iter().next().filter(|first| index == 0 || first.is_in_flight());
+        self.policy.record(Lesson { first_had: first.map(|first| first.took(now)), latency }, &self.settings, now);
     }
 
-    /// Learns from a call that ends with this verdict, if it was hedged and no attempt was answered: how long the first one had.
+    /// Learns from a call that ends with this verdict, if no attempt was answered.
     pub(super) fn learn_unanswered<C>(&self, flights: &Flights<S, K, C>, verdict: Verdict)
     where
         K: Kept,
         S: Service<K::Attempt>,
         C: Classify<S::Response, Settled = T>,
     {
-        if self.hedging.started() < 2 || matches!(verdict, Verdict::Success | Verdict::CallerFault | Verdict::Failed) {
+        let is_answered = matches!(verdict, Verdict::Success | Verdict::CallerFault | Verdict::Failed);
+        if is_answered || !self.settings.hedges_slow() || self.inherited.lasts() {
             return;
         }
-        let Some(learned) = self.settings.learned() else { return };
         let now = time::now();
+        let first_had = flights.iter().next().and_then(|first| first.unanswered_for(now));
         let mut unanswered = flights.iter().filter_map(|flight| flight.unanswered_for(now));
-        if let (Some(had), Some(_)) = (unanswered.next(), unanswered.next()) {
-            self.policy.unanswered(had, learned, now);
+        let latency = match (unanswered.next(), unanswered.next()) {
+            (Some(had), Some(_)) => Some(Observation::Unanswered(had)),
+            _ => None,
+        };
+        if first_had.is_some() || latency.is_some() {
+            self.policy.record(Lesson { first_had, latency }, &self.settings, now);
         }
     }
 }

@@ -4,12 +4,13 @@ use std::time::Duration;
 
 use super::call_settings::HedgeCallSettings;
 use super::config::{HedgeDelay, LearnedDelay};
+use super::learning::{Lesson, Observation};
 use crate::admission::keyed::Forgettable;
 use crate::algorithm::budget::NotGranted;
-use crate::algorithm::hedge::Latencies;
+use crate::algorithm::hedge::{HedgeInFlight, HedgeTime, Latencies};
 use crate::ground::scope::Context;
-use crate::ground::sync::{Mutex, lock};
-use crate::ground::time::Instant;
+use crate::ground::sync::{Arc, Mutex, lock};
+use crate::ground::time::{self, Instant};
 use crate::layers::core::readiness_limit::ReadinessLimit;
 use crate::layers::retry::budget::Withdrawal;
 use crate::layers::retry::{Budget, HoldsBudget};
@@ -25,14 +26,36 @@ pub(super) struct HedgePolicy {
     pub(super) inside_retries: bool,
     pub(super) readiness_limit: ReadinessLimit,
     pub(super) instruments: Instruments,
-    latencies: Mutex<Latencies>,
+    learned: Mutex<Learned>,
+}
+
+/// What is known of the calls.
+#[derive(Debug)]
+struct Learned {
+    latencies: Latencies,
+    time: HedgeTime,
+}
+
+/// The time of one hedge, from its start until this is dropped.
+#[derive(Debug)]
+pub(super) struct SpentTime {
+    policy: Arc<HedgePolicy>,
+    hedge: HedgeInFlight,
+}
+
+impl Drop for SpentTime {
+    fn drop(&mut self) {
+        let now = time::now();
+        lock(&self.policy.learned).time.end(self.hedge, now);
+    }
 }
 
 impl HedgePolicy {
     /// A policy with its own budget.
     pub(super) fn new(budget: Budget, readiness_limit: ReadinessLimit, instruments: Instruments, now: Instant) -> Self {
-        let latencies = Mutex::new(Latencies::new(LearnedDelay::default().rules(), now));
-        Self { budget, given: false, inside_retries: false, readiness_limit, instruments, latencies }
+        let latencies = Latencies::new(LearnedDelay::default().rules(), now);
+        let learned = Mutex::new(Learned { latencies, time: HedgeTime::new(now) });
+        Self { budget, given: false, inside_retries: false, readiness_limit, instruments, learned }
     }
 
     /// A policy with a budget that the user gave.
@@ -85,20 +108,38 @@ impl HedgePolicy {
             HedgeDelay::Fixed(delay) => Some(*delay),
             HedgeDelay::OnFailure => None,
             HedgeDelay::Learned(learned) => {
-                let quantile = lock(&self.latencies).quantile(&learned.rules(), now)?;
+                let quantile = lock(&self.learned).latencies.quantile(&learned.rules(), now)?;
                 (quantile <= learned.max).then(|| quantile.max(learned.min))
             }
         }
     }
 
-    /// Records how long a success took, or how long it would have taken at least.
-    pub(super) fn succeeded(&self, took: Duration, by_hedge: bool, learned: &LearnedDelay, now: Instant) {
-        lock(&self.latencies).succeeded(took, by_hedge, &learned.rules(), now);
+    /// The time of a hedge that starts now, and is expected to take so long at least; `None` if hedges have taken their share.
+    pub(super) fn spend_time(self: &Arc<Self>, expected: Duration, now: Instant) -> Option<SpentTime> {
+        let hedge = lock(&self.learned).time.start(expected, now)?;
+        Some(SpentTime { policy: Arc::clone(self), hedge })
     }
 
-    /// Records how long a hedged call had for its first attempt, if no attempt of it was answered.
-    pub(super) fn unanswered(&self, had: Duration, learned: &LearnedDelay, now: Instant) {
-        lock(&self.latencies).unanswered(had, &learned.rules(), now);
+    /// What is left of the time that hedges may take: less than zero is a debt.
+    pub(super) fn time_left(&self, now: Instant) -> f64 {
+        lock(&self.learned).time.left(now)
+    }
+
+    /// Records what an ended call teaches.
+    pub(super) fn record(&self, lesson: Lesson, settings: &HedgeCallSettings, now: Instant) {
+        let mut known = lock(&self.learned);
+        if let Some(had) = lesson.first_had {
+            known.time.earn(had, settings.time_ratio, now);
+        }
+        match (lesson.latency, settings.learned()) {
+            (Some(Observation::Success { took, by_hedge }), Some(learned)) => {
+                known.latencies.succeeded(took, by_hedge, &learned.rules(), now);
+            }
+            (Some(Observation::Unanswered(had)), Some(learned)) => {
+                known.latencies.unanswered(had, &learned.rules(), now)
+            }
+            _ => {}
+        }
     }
 }
 
@@ -110,7 +151,11 @@ impl HoldsBudget for HedgePolicy {
 
 impl Forgettable for HedgePolicy {
     fn is_as_good_as_new(&self, now: Instant) -> bool {
-        self.budget.is_as_new(now) && lock(&self.latencies).is_empty(now)
+        if !self.budget.is_as_new(now) {
+            return false;
+        }
+        let mut known = lock(&self.learned);
+        known.latencies.is_empty(now) && known.time.is_as_new(now)
     }
 
     fn inherit(&self, shared: &Self, now: Instant) {

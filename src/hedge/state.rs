@@ -104,6 +104,7 @@ impl<K: Keying> Observed for HedgeState<K> {
             delay: self.delay(now),
             budget_left: self.budget().balance(),
             granted_share: self.budget().granted_share(),
+            time_left: self.common().time_left(now),
             hedges: failed.chain((slow.1 > 0).then_some(slow)).collect(),
             not_hedged: Tally::occurred(&tally.not_retried, NotRetried::NAMES).collect(),
             won: tally.hedges_won.get(),

@@ -30,8 +30,8 @@ pub struct BalancedClientLayer<C = ByStatus, R = ByMethod, P = HttpPropagator, L
 }
 
 /// The layers around the HTTP clients of a dependency with several endpoints: a deadline, retries that go to another endpoint, a [`Balance`]
-/// in which each endpoint has a bulkhead and a circuit breaker of its own, and the headers for deadline and attempt. Off by default: a
-/// throttle and [hedges](#hedges).
+/// in which each endpoint has a bulkhead and a circuit breaker of its own, [hedges](#hedges), and the headers for deadline and attempt. Off
+/// by default: a throttle.
 ///
 /// ```
 /// use hyper_util::{client::legacy::Client, rt::TokioExecutor};
@@ -62,23 +62,8 @@ pub struct BalancedClientLayer<C = ByStatus, R = ByMethod, P = HttpPropagator, L
 /// endpoint in time.
 ///
 /// # Hedges
-/// With `hedge.enabled`, a call that takes longer than 95 % of the others is sent to another endpoint, too, and the first good answer is
-/// taken. So one endpoint that stalls for a moment is not what callers wait for. See [`hedge`](crate::hedge).
-///
-/// Hedges are off by default, because they take a call that needs long for one that is stuck. Where 97 % of the calls are lookups of 5 ms
-/// and 3 % are reports of 3 s, the learned delay is that of the lookups: every report is hedged, as far as the budget pays, and the
-/// servers, which spend most of their time on reports, do almost twice the work for nothing. Enable hedges where the calls of one client
-/// are alike, and give other calls a client of their own:
-///
-/// ```
-/// use seawall::hedge::HedgeConfig;
-/// use seawall::stack::{self, BalancedClientConfig};
-///
-/// let lookups = BalancedClientConfig { hedge: HedgeConfig::default(), ..Default::default() };
-/// assert!(stack::balanced_client(&lookups).is_ok());
-/// ```
-///
-/// In this stack:
+/// A call that takes longer than 95 % of the others is sent to another endpoint, too, and the first good answer is taken. So one endpoint
+/// that stalls for a moment is not what callers wait for. See [`hedge`](crate::hedge). In this stack:
 ///
 /// - **Which calls:** those that may be executed twice at once, as a hedge runs beside the first attempt: `GET`, `HEAD`, `OPTIONS` and `TRACE`,
 ///   and requests that say [`Idempotent(true)`](crate::http::Idempotent). So over gRPC no call is hedged unless its request says so. A `PUT`, a
@@ -90,6 +75,8 @@ pub struct BalancedClientLayer<C = ByStatus, R = ByMethod, P = HttpPropagator, L
 ///   which may have `hedge.max_attempts` in flight.
 /// - **Budget:** retries and hedges pay from one budget, `retry.budget`, whose last token is left to a retry. A different `hedge.budget` is a
 ///   fault.
+/// - **Load:** hedges take at most 5 % of the time that first attempts take ([`time_ratio`](crate::hedge::HedgeConfig::time_ratio)). Where
+///   some calls take long by their nature, only as few of these are hedged.
 ///
 /// # Errors
 /// If a setting is out of its range. The error lists all faults, each with the path of its field.

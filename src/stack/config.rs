@@ -132,27 +132,6 @@ struct ClientThrottle {
     max_keys: usize,
 }
 
-/// Off, as the calls of a client need not be alike.
-fn client_hedge() -> HedgeConfig {
-    HedgeConfig { enabled: false, ..HedgeConfig::default() }
-}
-
-/// A [`HedgeConfig`] from a file. Missing fields take the defaults of a client.
-#[cfg(feature = "config")]
-#[derive(serde::Deserialize)]
-#[serde(remote = "HedgeConfig", default = "client_hedge", deny_unknown_fields)]
-struct ClientHedge {
-    enabled: bool,
-    max_attempts: u32,
-    delay: HedgeDelay,
-    budget: BudgetConfig,
-    #[serde(with = "HumanTime")]
-    max_retry_after: Duration,
-    #[serde(with = "HumanTime")]
-    max_hold: Duration,
-    max_keys: usize,
-}
-
 const UNREADY_IN_A_STACK: &str = "must be false in a client stack, whose other layers would wait for the open breaker instead of \
      being refused; for a load balancer, put a `CircuitBreakerLayer` with it alone around each endpoint, and the other layers around \
      the balancer";
@@ -197,12 +176,9 @@ pub struct BalancedClientConfig {
     /// [`ClientConfig::throttle`].
     #[cfg_attr(feature = "config", serde(deserialize_with = "ClientThrottle::deserialize"))]
     pub throttle: ThrottleConfig,
-    /// When a slow attempt is sent to another endpoint, too. Default: never. In code, enable it by `HedgeConfig::default()`; in a file, by
-    /// `enabled = true`. It is for a client whose calls are alike: where some take long by their nature, these are
-    /// [hedged, all of them](super::balanced_client#hedges). Hedges pay from the budget of the retries, so `budget` must have its default
-    /// or that of `retry`. The retry follows failures, so `delay` must not be `OnFailure`, and `max_retry_after` has no effect, nor has
-    /// `max_keys`.
-    #[cfg_attr(feature = "config", serde(deserialize_with = "ClientHedge::deserialize"))]
+    /// When a slow attempt is sent to another endpoint, too. Default: once it takes longer than 95 % of the calls, if it
+    /// [may be](super::balanced_client#hedges). Hedges pay from the budget of the retries, so `budget` must have its default or that of
+    /// `retry`. The retry follows failures, so `delay` must not be `OnFailure`, and `max_retry_after` has no effect, nor has `max_keys`.
     pub hedge: HedgeConfig,
     /// How calls are spread over the endpoints, and the bulkhead and circuit breaker of each endpoint. Default: 64 calls at once at
     /// each endpoint.
@@ -221,7 +197,7 @@ impl Default for BalancedClientConfig {
             deadline: DeadlineConfig::default(),
             retry: RetryConfig::default(),
             throttle: client_throttle(),
-            hedge: client_hedge(),
+            hedge: HedgeConfig::default(),
             balance: BalanceConfig::default(),
             propagation: PropagationConfig::default(),
             max_unready: DEFAULT_MAX_UNREADY,

@@ -21,13 +21,15 @@ pub(crate) enum NotRetried {
     Deadline,
     Budget,
     NotHelping,
+    /// Of a hedge: hedges have taken their share of the time.
+    TimeRatio,
     /// Of a hedge: a layer further in has refused it.
     Refused,
 }
 
 impl NotRetried {
-    pub(crate) const NAMES: [&'static str; 7] =
-        ["not_repeatable", "attempts", "retry_after", "deadline", "budget", "not_helping", "refused"];
+    pub(crate) const NAMES: [&'static str; 8] =
+        ["not_repeatable", "attempts", "retry_after", "deadline", "budget", "not_helping", "time_ratio", "refused"];
 
     pub(crate) const fn as_str(self) -> &'static str {
         Self::NAMES[self as usize]

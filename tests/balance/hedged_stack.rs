@@ -195,15 +195,24 @@ async fn calls_are_hedged_once_the_delay_is_learned() {
     assert!(took < 60 * MS, "{took:?}");
 }
 
-/// A report takes long at every endpoint. Without hedges it costs the dependency one execution, whatever the other calls teach.
+/// A report takes long at every endpoint, and a hedge of it is useless. The delay is that of the lookups before it.
 #[tokio::test(start_paused = true)]
-async fn no_call_is_hedged_by_default() {
+async fn reports_among_lookups_are_hardly_hedged() {
     let fleet = Fleet::new(|_, n| (if n >= 200 { 3 * SECOND } else { 5 * MS }, StatusCode::OK));
-    let layers = layers(&BalancedClientConfig::default(), 3);
-    for _ in 0..210 {
+    let registry = Registry::new();
+    let layers = layers(&BalancedClientConfig::default(), 3).named_in(&registry, "search").unwrap();
+    for _ in 0..200 {
         call(&layers, &fleet, request(Method::GET)).await;
     }
-    assert_eq!((fleet.begun(), layers.hedge_delay()), (210, None));
+    for _ in 0..20 {
+        call(&layers, &fleet, request(Method::GET)).await;
+    }
+    // A second of time that is there without calls, a tenth of a second each second, and a twentieth of what first attempts take.
+    let (hedges, affordable) = (fleet.begun() - 220, 1 + (6.0 + 0.05 * 60.0) as usize / 3);
+    assert!((1..=affordable).contains(&hedges), "{hedges}");
+    let hedge = hedge_of(&registry, "search");
+    // The first ten. Then more than one call in twenty takes long, and so does the delay.
+    assert!(hedge.not_hedged.iter().any(|(why, n)| *why == "time_ratio" && *n >= 5), "{hedge:?}");
 }
 
 /// A hedge runs beside the first attempt, so it asks for more than a retry does.

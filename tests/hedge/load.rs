@@ -19,11 +19,15 @@ enum Work {
     RarelySlow,
     /// Exponentially distributed.
     Exponential,
+    /// Three calls in a hundred take six hundred times as long as the others, wherever they are executed.
+    LongByNature,
 }
 
 impl Work {
-    fn draw(self, rng: &mut fastrand::Rng) -> Duration {
+    fn draw(self, call: u32, rng: &mut fastrand::Rng) -> Duration {
         match self {
+            Self::LongByNature if call % 100 < 3 => 300 * WORK,
+            Self::LongByNature => WORK / 2,
             Self::RarelySlow if rng.u32(..100) == 0 => 20 * WORK,
             Self::RarelySlow => WORK,
             Self::Exponential => WORK.mul_f64(-(1.0 - rng.f64()).ln()),
@@ -34,6 +38,7 @@ impl Work {
         match self {
             Self::RarelySlow => WORK.mul_f64(0.99 + 0.2),
             Self::Exponential => WORK,
+            Self::LongByNature => WORK.mul_f64(0.97 / 2.0 + 0.03 * 300.0),
         }
     }
 }
@@ -70,11 +75,11 @@ impl Fleet {
     }
 
     /// A call whose first attempt goes to a random server, and the second one to its neighbour.
-    async fn serve(self: Arc<Self>, first: usize) -> Result<(), BoxError> {
+    async fn serve(self: Arc<Self>, call: u32, first: usize) -> Result<(), BoxError> {
         self.attempts.fetch_add(1, Ordering::SeqCst);
         let server = (first + context::attempt().saturating_sub(1) as usize) % SERVERS;
         let _slot = self.servers[server].acquire().await?;
-        let work = self.work.draw(&mut self.rng.lock().unwrap());
+        let work = self.work.draw(call, &mut self.rng.lock().unwrap());
         let _working = Working(&self, Instant::now());
         sleep(work).await;
         Ok(())
@@ -95,7 +100,7 @@ async fn run(calls: u32, work: Work, slots: usize, utilisation: f64, layer: Opti
     let fleet = Fleet::new(work, slots);
     let between = work.mean().div_f64(utilisation * (SERVERS * slots) as f64);
     let serving = Arc::clone(&fleet);
-    let callee = service_fn(move |first: usize| Arc::clone(&serving).serve(first));
+    let callee = service_fn(move |(call, first)| Arc::clone(&serving).serve(call, first));
     let service = match layer {
         Some(layer) => BoxCloneSyncService::new(layer.with_classifier(AtResponse::default()).layer(callee)),
         None => BoxCloneSyncService::new(callee),
@@ -103,13 +108,13 @@ async fn run(calls: u32, work: Work, slots: usize, utilisation: f64, layer: Opti
     let mut rng = fastrand::Rng::with_seed(3);
     let (mut tasks, mut next) = (JoinSet::new(), Instant::now());
     let start = next;
-    for _ in 0..calls {
+    for call in 0..calls {
         next += between.mul_f64(-(1.0 - rng.f64()).ln());
         let (service, first, at) = (service.clone(), rng.usize(..SERVERS), next);
         tasks.spawn(async move {
             tokio::time::sleep_until(at).await;
             let start = Instant::now();
-            service.oneshot(first).await.unwrap();
+            service.oneshot((call, first)).await.unwrap();
             start.elapsed()
         });
     }
@@ -157,4 +162,13 @@ async fn hedges_do_no_harm_in_overload() {
     let without = run(5_000, Work::Exponential, 1, 1.2, None).await;
     let with = run(5_000, Work::Exponential, 1, 1.2, by_default()).await;
     assert!(with.mean <= without.mean.mul_f64(1.02), "{with:?} instead of {without:?}");
+}
+
+/// Three calls in a hundred are 95 % of the work. A hedge of each of them would cost few tokens, and double the load.
+#[tokio::test(start_paused = true)]
+async fn calls_that_are_long_by_nature_are_hardly_hedged() {
+    seawall::seed(42);
+    let without = run(20_000, Work::LongByNature, 10, 0.3, None).await;
+    let with = run(20_000, Work::LongByNature, 10, 0.3, by_default()).await;
+    assert!(with.attempts > 1.0 && with.busy <= 1.06 * without.busy, "{with:?} instead of {without:?}");
 }

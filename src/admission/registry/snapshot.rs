@@ -195,6 +195,10 @@ pub struct HedgeCondition {
     /// The share of the wanted hedges that the budget [grants](crate::retry::Budget::granted_share): less than 1 if recent retries
     /// and hedges have not helped. With keys: as above.
     pub granted_share: f64,
+    /// How many seconds of the dependency's time [`time_ratio`](crate::hedge::HedgeConfig::time_ratio) leaves to hedges now: none starts
+    /// below zero. With keys: as above.
+    #[cfg_attr(feature = "config", serde(rename = "time_left_s"))]
+    pub time_left: f64,
     /// The hedges, by what made them: `slow`, or the verdict on the attempt that failed.
     pub hedges: Counts,
     /// The hedges that were in order and not made, by reason.

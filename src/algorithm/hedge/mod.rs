@@ -5,11 +5,13 @@
 //! attempt at once, or after the pause that the dependency asks for; a refusal that forbids further attempts stops them, and those
 //! in flight go on. The last failure is the result if all fail.
 
+mod hedge_time;
 mod latencies;
 mod quantile;
 
 use std::time::Duration;
 
+pub(crate) use self::hedge_time::{HedgeInFlight, HedgeTime};
 pub(crate) use self::latencies::Latencies;
 pub(crate) use self::quantile::QuantileRules;
 use crate::ground::time::Instant;
@@ -146,6 +148,11 @@ impl Hedging {
     /// if the next one does not start because the newest is slow.
     pub(crate) fn left(&self, took: Duration) -> Duration {
         self.delay.unwrap_or_default().saturating_sub(took)
+    }
+
+    /// How long the newest attempt had to take before the next one is due: the next one is expected to take as long.
+    pub(crate) fn delay(&self) -> Duration {
+        self.delay.unwrap_or_default()
     }
 
     /// The attempt that is due starts later.

@@ -41,9 +41,7 @@ where
                 if index > 0 && verdict != Verdict::Failed {
                     call.policy.instruments.tally().hedges_won.add();
                 }
-                if verdict == Verdict::Success {
-                    call.learn(&this.flights, index, now);
-                }
+                call.learn(&this.flights, index, verdict, now);
                 let stop = if verdict == Verdict::Success { Stop::Succeeded } else { Stop::Verdict };
                 return Some(self.answer(stop, verdict, result));
             }
@@ -51,7 +49,7 @@ where
                 self.keep(index, result, is_ours);
                 return None;
             }
-            AfterAttempt::Start => match call.begin(None, Some(verdict), time::now()) {
+            AfterAttempt::Start => match call.begin(None, None, Some(verdict), time::now()) {
                 Ok(flight) => {
                     this.flights.push(flight);
                     self.keep(index, result, is_ours);

@@ -11,6 +11,7 @@ use crate::ground::scope;
 use crate::ground::time::{self, Instant};
 use crate::ground::verdict::{Classify, Verdict};
 use crate::hedge::flight::{AttemptFlight, FlightParts};
+use crate::hedge::policy::SpentTime;
 use crate::layers::call::inner::Taken;
 use crate::layers::call::upload_waits;
 use crate::layers::core::observed;
@@ -84,7 +85,16 @@ impl<S, K: Kept, T> HedgedCall<S, K, T> {
         }
         let paid = self.earlier.as_mut().map(|earlier| (earlier.paid.take(), earlier.cause.take()));
         let (paid, cause) = paid.unwrap_or_default();
-        match self.begin(paid, cause, now) {
+        let mut spent_time = None;
+        if !is_alone && cause.is_none() {
+            spent_time = self.policy.spend_time(self.hedging.delay(), now);
+            if spent_time.is_none() {
+                self.hedging.skip();
+                self.count_refused(NotRetried::TimeRatio);
+                return Ok(None);
+            }
+        }
+        match self.begin(paid, spent_time, cause, now) {
             Ok(flight) => Ok(Some(flight)),
             Err(stop) => {
                 self.hedging.skip();
@@ -108,6 +118,7 @@ impl<S, K: Kept, T> HedgedCall<S, K, T> {
     pub(in crate::hedge) fn begin<C>(
         &mut self,
         paid: Option<Withdrawal>,
+        spent_time: Option<SpentTime>,
         cause: Option<Verdict>,
         now: Instant,
     ) -> Result<AttemptFlight<S, K, C>, Stop>
@@ -139,7 +150,7 @@ impl<S, K: Kept, T> HedgedCall<S, K, T> {
         let others_only = if is_beside { self.endpoints.others_only() } else { None };
         let _sending = upload_waits::enter(upload_waits.as_ref());
         let call = service.call(request);
-        let parts = FlightParts::new(number, now, upload_waits).further(withdrawal, cause, others_only);
+        let parts = FlightParts::new(number, now, upload_waits).further(withdrawal, spent_time, cause, others_only);
         Ok(AttemptFlight::new(call, parts))
     }
 
