@@ -47,7 +47,7 @@
 #![cfg_attr(not(feature = "grpc"), doc = "`stack::grpc` (feature `grpc`).")]
 //!
 //! A dependency with several endpoints has a stack of its own, [`balanced_client`]: deadline, retry,
-//! throttle, [`hedge`](crate::hedge) (off by default), [`balance`](crate::balance) and inject. The balancer takes the place of bulkhead and circuit breaker, as each endpoint
+//! throttle, [`hedge`](crate::hedge), [`balance`](crate::balance) and inject. The balancer takes the place of bulkhead and circuit breaker, as each endpoint
 //! has both.
 //!
 //! You can assemble your own stack from the public layers in the order above. If the dependency allows a fixed number of calls per
