@@ -217,7 +217,7 @@ async fn attempts(registry: &Registry) {
     registry.publish();
 }
 
-/// Hedges by every cause, and one that a layer further in refuses. Every other reason not to hedge is one not to retry.
+/// Hedges by every cause, one that a layer further in refuses, and one beyond the share of time. Every other reason not to hedge is one not to retry.
 async fn hedges(registry: &Registry) {
     let delay = HedgeDelay::Fixed(10 * MS);
     let config =
@@ -237,6 +237,13 @@ async fn hedges(registry: &Registry) {
     let only_one =
         BalanceLayer::new(BalanceConfig::default()).unwrap().with_endpoints([Endpoint::new("only")]).unwrap();
     layer.layer(only_one.service(move |_| slow)).oneshot(()).await.unwrap();
+    let report = service_fn(|()| async {
+        sleep(30 * SECOND).await;
+        Ok::<_, BoxError>(())
+    });
+    for _ in 0..2 {
+        layer.layer(report).oneshot(()).await.unwrap();
+    }
     registry.publish();
 }
 
