@@ -100,7 +100,7 @@
 //! # Reload
 //! A [reload](HedgeLayer::reload) applies:
 //!
-//! - **For new calls:** `enabled`, `max_attempts`, `delay`, `max_retry_after` and `max_hold`. The latencies are kept.
+//! - **For new calls:** `enabled`, `max_attempts`, `delay`, `time_ratio`, `max_retry_after` and `max_hold`. The latencies are kept.
 //! - **At once:** `budget`, in place: deposits are kept, and the reserve is not refilled. And `max_keys`: a lower value forgets keys
 //!   whose state is as good as new, and other keys once theirs is.
 //! - **Never:** a budget that was set with [`with_budget`](HedgeLayer::with_budget).

@@ -45,3 +45,47 @@ async fn keys_have_budgets_and_delays_of_their_own() {
     }
     assert_eq!(log.attempts(), [1, 2, 1, 1, 2]);
 }
+
+/// The time of a hedge ends with it, however it ends. A hedge that were never taken off would use up all time to come.
+#[tokio::test(start_paused = true)]
+async fn time_of_hedges_ends_with_them() {
+    let registry = Registry::new();
+    let layer = layer(fixed()).named_in(&registry, "callee").unwrap();
+    let left = || match &registry.snapshot().components[0].condition {
+        Condition::Hedge(hedge) => hedge.time_left,
+        other => panic!("{other:?}"),
+    };
+    assert!((left() - 1.0).abs() < 1e-9);
+    // The hedge wins, loses, and fails; the call is dropped, which its caller does while a hedge is in flight.
+    for times in [&[100, 5], &[20, 100]] {
+        layer.layer(taking(&Log::default(), times)).oneshot(()).await.unwrap();
+    }
+    let failing = layer.layer(callee(&Log::default(), |attempt| async move {
+        tokio::time::sleep(millis(u64::from(20 / attempt))).await;
+        if attempt == 1 { Ok(attempt) } else { Err("down".into()) }
+    }));
+    failing.oneshot(()).await.unwrap();
+    let hung = layer.layer(taking(&Log::default(), &[60_000, 60_000])).oneshot(());
+    assert!(tokio::time::timeout(millis(510), hung).await.is_err());
+    let after = left();
+    assert!((0.45..0.65).contains(&after), "{after}");
+    tokio::time::sleep(10 * SECOND).await;
+    assert!((left() - 1.0).abs() < 1e-9, "{}", left());
+}
+
+/// A slow attempt is not hedged beyond the share of the time that hedges may take, and the call goes on.
+#[tokio::test(start_paused = true)]
+async fn hedges_beyond_the_share_of_time_are_not_made() {
+    let registry = Registry::new();
+    let layer = layer(HedgeConfig { time_ratio: 0.05, ..fixed() }).named_in(&registry, "callee").unwrap();
+    let log = Log::default();
+    let reports = layer.layer(taking(&log, &[3000, 3000]));
+    for _ in 0..100 {
+        assert_eq!(reports.clone().oneshot(()).await.unwrap(), 1);
+    }
+    let hedges = log.attempts().iter().filter(|attempt| **attempt == 2).count();
+    // Of 300 s a twentieth, a tenth that the reserve grows by, and the reserve, in hedges of 3 s.
+    assert!((10..=16).contains(&hedges), "{hedges}");
+    let Condition::Hedge(hedge) = &registry.snapshot().components[0].condition else { panic!("a hedge") };
+    assert_eq!(hedge.not_hedged["time_ratio"], 100 - hedges as u64);
+}

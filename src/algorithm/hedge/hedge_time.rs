@@ -77,12 +77,12 @@ impl HedgeTime {
     /// What is left for hedges, in seconds of the dependency's time: less than zero is a debt.
     pub(crate) fn left(&self, now: Instant) -> f64 {
         let in_flight = u128::from(self.in_flight) * u128::from(now.as_nanos());
-        self.balance - in_flight.saturating_sub(self.started) as f64 / 1e9
+        after(self.balance, now.since(self.at)) - in_flight.saturating_sub(self.started) as f64 / 1e9
     }
 
     /// Whether it differs from that of a client without calls.
     pub(crate) fn is_as_new(&self, now: Instant) -> bool {
-        self.in_flight == 0 && after(self.balance, now.since(self.at)) >= RESERVE * 0.99
+        self.in_flight == 0 && self.left(now) >= RESERVE
     }
 
     fn pass(&mut self, now: Instant) {
