@@ -31,7 +31,7 @@ pub(super) const DEFAULTS: Seawall = Seawall { name: "seawall_default", settings
 /// - of several endpoints, each gets as many calls as it has slots, from several clients their shares and twice the square roots of these,
 ///   as calls come at random;
 /// - each host has breakers and permits of its own;
-/// - a client refuses calls itself while its dependency refuses most of them, and hedges slow ones, as the calls of a scenario are alike;
+/// - a client refuses calls itself while its dependency refuses most of them, as the calls of a scenario are alike;
 /// - retries are a tenth of the calls of the last 600 usual times, without a reserve, and none waits longer than a full queue takes.
 pub(super) const TUNED: Seawall = Seawall { name: "seawall_tuned", settings: tuned };
 
@@ -45,7 +45,7 @@ fn defaults(brief: &Brief) -> Settings {
 }
 
 fn tuned(brief: &Brief) -> Settings {
-    let Settings { mut client, mut server, mut balance, mut hedge } = defaults(brief);
+    let Settings { mut client, mut server, mut balance, hedge } = defaults(brief);
     let full_queue = Duration::from_millis(5 * brief.usual_time);
     client.retry.budget.ratio = 0.1;
     client.retry.budget.reserve_per_second = 0.0;
@@ -53,7 +53,6 @@ fn tuned(brief: &Brief) -> Settings {
         Duration::from_millis(600 * brief.usual_time).clamp(Duration::from_secs(1), Duration::from_secs(60));
     client.retry.max_retry_after = full_queue;
     client.throttle.enabled = true;
-    hedge.enabled = true;
     client.bulkhead.max_concurrent = (11 * brief.slots / brief.clients).max(1);
     client.bulkhead.max_wait = full_queue;
     client.circuit_breaker.slow_floor = Duration::from_millis(10 * brief.usual_time);
@@ -102,7 +101,7 @@ pub(super) fn variants() -> Vec<Box<dyn Contestant>> {
             })
         }),
         ("default_keyed", |brief| changed(brief, |settings| settings.client.per_authority = true)),
-        ("default_hedged", |brief| changed(brief, |settings| settings.hedge.enabled = true)),
+        ("default_unhedged", |brief| changed(brief, |settings| settings.hedge.enabled = false)),
         ("default_slow_backoff", |brief| {
             changed(brief, |settings| {
                 settings.client.retry.backoff.base = Duration::from_millis(brief.usual_time);
