@@ -21,9 +21,9 @@ fn broken(error: &BoxError) -> Option<Broken> {
     let error = error.downcast_ref::<FallbackFailed>().map_or(error, FallbackFailed::inner);
     // The error of a quorum lists the errors of its endpoints unchanged.
     let vote = error.downcast_ref::<NoQuorum>().and_then(|error| {
-        let errors =
+        let mut errors =
             error.votes().iter().filter_map(|vote| if let Vote::Error(error) = vote { Some(error) } else { None });
-        errors.last()
+        errors.next_back()
     });
     vote.unwrap_or(error).downcast_ref().copied()
 }
