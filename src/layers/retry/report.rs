@@ -191,8 +191,9 @@ fn keep_endpoint(key: &Arc<str>) {
 }
 
 /// Runs `future` and reports how the call in it went through a [`RetryLayer`](super::RetryLayer): how many attempts it made and why
-/// they stopped. The output is the response or the error as it would be without the report. The report is `None` if the call passed
-/// no such layer in this very task, also if a fallback answered it: the mark of a [`fallback`](crate::fallback) tells so. Of several calls the last to end is reported, of nested layers the outermost.
+/// they stopped. The output is the response or the error as it would be without the report. The report is `None` if the call passed no
+/// such layer in this very task, also if a fallback answered it: the mark of a [`fallback`](crate::fallback) tells so. Of several calls
+/// the last to end is reported, of nested layers the outermost.
 ///
 /// ```
 /// use seawall::retry::{RetryConfig, RetryLayer, Stop, report};
