@@ -3,6 +3,8 @@
 
 use std::future::{Future, Ready, poll_fn, ready};
 use std::pin::pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
@@ -135,6 +137,32 @@ fn balancer_allocates_nothing() {
     let circuit_breaker = CircuitBreakerConfig { enabled: false, ..CircuitBreakerConfig::default() };
     layer.reload(&BalanceConfig { circuit_breaker, ..BalanceConfig::default() }).unwrap();
     assert_eq!(allocations(layer.service(|_| callee())), 0);
+}
+
+/// The first call of an endpoint allocates the timer that checks for hanging calls. A choice never does, however many endpoints there are.
+#[test]
+fn choice_among_many_endpoints_allocates_nothing() {
+    seawall::seed(1);
+    for number in [2, 10, 1000] {
+        let endpoints = (0..number).map(|n| Endpoint::new(n.to_string()));
+        let layer = BalanceLayer::new(BalanceConfig::default()).unwrap().with_endpoints(endpoints).unwrap();
+        let called = Arc::new(AtomicUsize::new(0));
+        let counted = Arc::clone(&called);
+        let service = layer.service(move |_| {
+            let (called, is_first) = (Arc::clone(&counted), Arc::new(AtomicBool::new(true)));
+            service_fn(move |request: u32| {
+                called.fetch_add(usize::from(is_first.swap(false, Ordering::Relaxed)), Ordering::Relaxed);
+                ready(Ok::<_, BoxError>(request))
+            })
+        });
+        let without_first_calls = (0..1000).find_map(|_| {
+            let before = called.load(Ordering::Relaxed);
+            let allocated = allocations(service.clone());
+            (called.load(Ordering::Relaxed) == before).then_some(allocated)
+        });
+        assert_eq!(without_first_calls, Some(0), "{number} endpoints");
+        assert!(10 * called.load(Ordering::Relaxed) > 9 * number, "most of {number} endpoints have had calls");
+    }
 }
 
 /// The answer is not ready at the first poll, as in a call over a network.

@@ -297,6 +297,46 @@ async fn layer_sends_to_clones_of_one_service() {
     assert_eq!(snapshot.components[0].calls, [("success", 2)].into());
 }
 
+/// A call keeps the settings that it began with, and the next call gets the new ones.
+#[tokio::test(start_paused = true)]
+async fn call_in_flight_keeps_its_settings_in_a_reload() {
+    let config = |endpoints, agree| QuorumConfig { endpoints, agree, ..QuorumConfig::default() };
+    for (before, after, sent, next) in [
+        // The first answer would decide.
+        (config(3, 2), config(5, 1), 3, 5),
+        // Two answers would not.
+        (config(3, 2), config(3, 3), 3, 3),
+    ] {
+        let layer = QuorumLayer::new(before.clone()).unwrap();
+        let census = Census::default();
+        // One endpoint has the answer first, and the others only later.
+        let turn = Arc::new(AtomicUsize::new(0));
+        let service = {
+            let census = census.clone();
+            service_fn(move |()| {
+                census.0[0].fetch_add(1, Ordering::SeqCst);
+                let wait = 10 * (1 + turn.fetch_add(1, Ordering::SeqCst) as u64);
+                async move {
+                    sleep(millis(wait)).await;
+                    Ok::<_, BoxError>("A")
+                }
+            })
+        };
+        let service = layer.layer(service);
+        let start = Instant::now();
+        let call = tokio::spawn(service.clone().oneshot(()));
+        sleep(millis(5)).await;
+        layer.reload(&after).unwrap();
+        assert_eq!((call.await.unwrap().unwrap(), census.counts()[0]), ("A", sent));
+        assert!((20..=22).contains(&start.elapsed().as_millis()), "two of three: {:?}", start.elapsed());
+
+        service.oneshot(()).await.unwrap();
+        assert_eq!(census.counts()[0], sent + next);
+        let answered = if after.agree == 1 { 60 } else { 80 };
+        assert!((answered..=answered + 2).contains(&start.elapsed().as_millis()), "{:?}", start.elapsed());
+    }
+}
+
 #[test]
 fn invalid_numbers_are_faults() {
     let faults = |endpoints, agree| {

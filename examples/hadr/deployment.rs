@@ -36,6 +36,16 @@ impl Deployment {
         self.router.address
     }
 
+    /// The address of a predictor, for users that call it without the router.
+    pub(crate) fn predictor(&self, node: usize) -> Option<SocketAddr> {
+        self.nodes.get(node).map(|process| process.address)
+    }
+
+    /// The requests in progress at a predictor that must not be sent twice.
+    pub(crate) async fn posts(&mut self, node: usize) -> Result<usize, Error> {
+        Ok(self.node(node)?.ask("posts").await?.parse()?)
+    }
+
     fn node(&mut self, node: usize) -> Result<&mut Process, Error> {
         self.nodes.get_mut(node).ok_or_else(|| format!("there is no predictor {}", node_name(node)).into())
     }

@@ -29,6 +29,12 @@ pub(crate) enum Fault {
 /// The parts of a run, in service times.
 const STEADY: f64 = 6.0;
 const LASTS: f64 = 10.0;
+/// The share of the calls that must not be sent twice, in the runs in which a predictor is killed.
+const POSTS: f64 = 0.5;
+/// How long the kill waits for such a call at the predictor.
+const POST_WITHIN: f64 = 4.0;
+/// How long before and after the kill a call may be under way to the predictor that is killed, without being counted there.
+const IN_TRANSIT: f64 = 0.1;
 /// How long a predictor that is upgraded is down.
 const UPGRADE: f64 = 4.0;
 /// From its return to the next one's upgrade.
@@ -90,6 +96,17 @@ pub(crate) struct FaultRun {
     pub(crate) fills: Duration,
     /// The answers a second of all slots at the end.
     pub(crate) rate_when_full: f64,
+    /// The kill, if there was one.
+    pub(crate) kill: Option<Kill>,
+}
+
+/// A predictor that was killed.
+#[derive(Debug)]
+pub(crate) struct Kill {
+    /// The calls that must not be sent twice, and that may have been there: those that the predictor had, and those under way.
+    pub(crate) posts: usize,
+    /// No call that began later was there.
+    pub(crate) over: Duration,
 }
 
 /// How long a run takes, about.
@@ -100,14 +117,26 @@ pub(crate) fn length(pace: Pace, topology: Topology, fault: Fault) -> Duration {
 /// Runs the fault. The first predictor has it: an active one.
 pub(crate) async fn run(topology: Topology, fault: Fault, pace: Pace, defaults: bool) -> Result<FaultRun, Error> {
     let mut deployment = Deployment::start(topology, pace, defaults).await?;
-    let mut users = Users::new(deployment.router(), pace);
+    let posts = if fault == Fault::Kill { POSTS } else { 0.0 };
+    let mut users = Users::new(deployment.router(), pace).with_posts(posts);
     users.come(topology.steady_users());
     users.sleep_until(pace.times(STEADY)).await;
 
+    let mut posts_there = 0;
+    if fault == Fault::Kill {
+        let last = users.now() + pace.times(POST_WITHIN);
+        while posts_there == 0 && users.now() < last {
+            users.sleep_until(users.now() + pace.times(0.01)).await;
+            posts_there = deployment.posts(0).await?;
+        }
+    }
     let begins = users.now();
-    let mut upgraded = None;
+    let (mut upgraded, mut kill) = (None, None);
     match fault {
-        Fault::Kill => deployment.kill(0)?,
+        Fault::Kill => {
+            deployment.kill(0)?;
+            kill = Some((posts_there, users.now()));
+        }
         Fault::Stop => deployment.signal(0, Signal::STOP)?,
         Fault::Slow | Fault::Fail => deployment.command(0, fault.name()).await?,
         Fault::Upgrade => upgraded = upgrade(&mut deployment, &users, topology, pace).await?,
@@ -133,7 +162,18 @@ pub(crate) async fn run(topology: Topology, fault: Fault, pace: Pace, defaults: 
     let calls = users.leave().await?;
     let rate_when_full = rate(&calls, full, end);
     let returns = upgraded.unwrap_or(ends);
-    Ok(FaultRun { topology, fault, calls, begins, ends, returns, fills, rate_when_full })
+    let kill = kill.map(|(posts, killed)| Kill::of(posts, begins, killed, &calls, pace));
+    Ok(FaultRun { topology, fault, calls, begins, ends, returns, fills, rate_when_full, kill })
+}
+
+impl Kill {
+    /// The predictor had `posts` after `asked`, and was gone before `killed`.
+    fn of(posts: usize, asked: Duration, killed: Duration, calls: &[Call], pace: Pace) -> Self {
+        let over = killed + pace.times(IN_TRANSIT);
+        let transit = asked.saturating_sub(pace.times(IN_TRANSIT))..over;
+        let under_way = calls.iter().filter(|call| call.is_post && transit.contains(&call.at)).count();
+        Self { posts: posts + under_way, over }
+    }
 }
 
 /// Drains each predictor, starts it again, and gives it calls. Returns when the first one had that behind it.

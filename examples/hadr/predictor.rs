@@ -2,12 +2,12 @@
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use axum::Router;
 use axum::extract::State;
-use axum::http::StatusCode;
+use axum::http::{Method, StatusCode};
 use axum::response::IntoResponse;
 use axum::routing::get;
 use axum::serve::ListenerExt;
@@ -45,6 +45,24 @@ struct Model {
     service: Duration,
     slowdown: AtomicU32,
     fails: AtomicBool,
+    /// The requests in progress that must not be sent twice.
+    posts: AtomicUsize,
+}
+
+/// A request in progress that must not be sent twice.
+struct Post<'a>(&'a Model);
+
+impl<'a> Post<'a> {
+    fn begin(model: &'a Model) -> Self {
+        model.posts.fetch_add(1, Ordering::Relaxed);
+        Self(model)
+    }
+}
+
+impl Drop for Post<'_> {
+    fn drop(&mut self) {
+        self.0.posts.fetch_sub(1, Ordering::Relaxed);
+    }
 }
 
 /// Runs until the parent ends it.
@@ -55,10 +73,11 @@ pub(crate) async fn serve(arguments: Arguments) -> Result<(), Error> {
         service: Duration::from_millis(arguments.service_ms),
         slowdown: AtomicU32::new(1),
         fails: AtomicBool::new(false),
+        posts: AtomicUsize::new(0),
     });
     let slots = BulkheadConfig { max_concurrent: SLOTS, ..BulkheadConfig::default() };
     let app = Router::new()
-        .route("/", get(predict))
+        .route("/", get(predict).post(predict))
         .layer(ServiceBuilder::new().layer(RespondLayer::new()).layer(BulkheadLayer::http(slots)?))
         .with_state(Arc::clone(&model));
     let listener = TcpListener::bind(SocketAddr::from((Ipv4Addr::LOCALHOST, arguments.port))).await?;
@@ -76,6 +95,10 @@ pub(crate) async fn serve(arguments: Arguments) -> Result<(), Error> {
                     model.slowdown.store(1, Ordering::Relaxed);
                     model.fails.store(false, Ordering::Relaxed);
                 }
+                "posts" => {
+                    process::tell(model.posts.load(Ordering::Relaxed));
+                    continue;
+                }
                 other => process::tell(format_args!("unknown command {other}")),
             }
             if command != "finish" {
@@ -89,7 +112,8 @@ pub(crate) async fn serve(arguments: Arguments) -> Result<(), Error> {
     Ok(())
 }
 
-async fn predict(State(model): State<Arc<Model>>) -> impl IntoResponse {
+async fn predict(State(model): State<Arc<Model>>, method: Method) -> impl IntoResponse {
+    let _post = (method == Method::POST).then(|| Post::begin(&model));
     let status = if model.fails.load(Ordering::Relaxed) {
         StatusCode::INTERNAL_SERVER_ERROR
     } else {

@@ -56,11 +56,16 @@ impl Process {
 
     /// Sends a command, and waits until it is carried out.
     pub(crate) async fn command(&mut self, command: &str) -> Result<(), Error> {
-        writeln!(self.commands, "{command}")?;
-        match self.reply().await?.as_str() {
+        match self.ask(command).await?.as_str() {
             "done" => Ok(()),
             other => Err(format!("a child answers {command:?} with {other:?}").into()),
         }
+    }
+
+    /// Sends a command, and returns the answer.
+    pub(crate) async fn ask(&mut self, command: &str) -> Result<String, Error> {
+        writeln!(self.commands, "{command}")?;
+        self.reply().await
     }
 
     async fn reply(&mut self) -> Result<String, Error> {

@@ -1,6 +1,9 @@
 //! The ramp: one more user at a time, until the first failure that a user sees.
 
+use std::net::SocketAddr;
 use std::time::Duration;
+
+use tokio::task::spawn;
 
 use crate::Error;
 use crate::deployment::Deployment;
@@ -20,8 +23,8 @@ pub(crate) struct Ramp {
     pub(crate) rate: f64,
     /// The rate by what all slots can serve.
     pub(crate) share_of_theory: f64,
-    /// The same on this machine, where a call takes a little longer.
-    pub(crate) share_here: f64,
+    /// The median latency that the router adds at ease, in service times.
+    pub(crate) added: f64,
     pub(crate) first_failure: Duration,
     pub(crate) reason: String,
     pub(crate) calls: Vec<Call>,
@@ -36,6 +39,10 @@ pub(crate) async fn run(topology: Topology, pace: Pace, defaults: bool) -> Resul
     let deployment = Deployment::start(topology, pace, defaults).await?;
     let mut users = Users::new(deployment.router(), pace);
     let end = length(pace, topology);
+    // With half of the users that keep all slots busy, hardly a call waits.
+    let at_ease = end / 4;
+    let direct =
+        spawn(directly(deployment.predictor(topology.tiers().len() - 1).ok_or("no predictor")?, pace, at_ease));
     let mut next = Duration::ZERO;
     while users.look(|calls| calls.iter().all(|call| call.answer.is_ok())) {
         if next > end {
@@ -52,10 +59,8 @@ pub(crate) async fn run(topology: Topology, pace: Pace, defaults: bool) -> Resul
     let (first_failure, reason) = (first.map(Call::end).unwrap_or_default(), reason.clone());
     let rate = rate(&calls, first_failure.saturating_sub(pace.times(WINDOW)), first_failure);
     let share_of_theory = rate / pace.theory(topology.slots());
-    // With half of the users that keep all slots busy, hardly a call waits.
-    let at_ease = length(pace, topology) / 4;
-    let share_here = share_of_theory * excess(&calls, at_ease, pace);
-    Ok(Ramp { topology, users: number, rate, share_of_theory, share_here, first_failure, reason, calls })
+    let added = at_ease_median(&calls, at_ease, pace) - direct.await??;
+    Ok(Ramp { topology, users: number, rate, share_of_theory, added, first_failure, reason, calls })
 }
 
 /// Good answers a second in a period.
@@ -64,9 +69,20 @@ pub(crate) fn rate(calls: &[Call], from: Duration, to: Duration) -> f64 {
     answered as f64 / (to - from).as_secs_f64()
 }
 
-/// The median time of a call that ended before `until`, by the service time. A busy machine wakes processes late: then the slots are
-/// held for longer, whatever the router does.
-pub(crate) fn excess(calls: &[Call], until: Duration, pace: Pace) -> f64 {
+/// How many users call a predictor directly, to see what a call takes without the router. They keep two of its slots busy.
+const DIRECT_USERS: usize = 8;
+
+/// The median time of calls that go past the router, in service times. A busy machine adds to it too. The last call ends a service time
+/// after `until`.
+async fn directly(predictor: SocketAddr, pace: Pace, until: Duration) -> Result<f64, Error> {
+    let mut users = Users::new(predictor, pace);
+    users.come(DIRECT_USERS);
+    users.sleep_until(until).await;
+    Ok(at_ease_median(&users.leave().await?, Duration::MAX, pace))
+}
+
+/// The median time of the calls that ended before `until`, in service times.
+fn at_ease_median(calls: &[Call], until: Duration, pace: Pace) -> f64 {
     let at_ease = calls.iter().filter(|call| call.answer.is_ok() && call.end() < until);
     let mut latencies: Vec<Duration> = at_ease.map(|call| call.latency).collect();
     latencies.sort();

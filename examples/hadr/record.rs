@@ -4,7 +4,6 @@ use std::ops::Range;
 use std::time::Duration;
 
 use crate::fault::{CALM, Fault, FaultRun};
-use crate::ramp::excess;
 use crate::topology::{Pace, SLOTS};
 use crate::users::Call;
 
@@ -16,9 +15,13 @@ const RETURN: f64 = 2.0;
 /// The results of a fault run.
 #[derive(Debug)]
 pub(crate) struct Record {
-    /// Calls up to the check of all slots.
+    /// Calls that may be repeated, up to the check of all slots.
     pub(crate) calls: usize,
     pub(crate) failed: usize,
+    /// The failed calls that must not be sent twice.
+    pub(crate) failed_posts: usize,
+    /// Of them, those that began when the killed predictor was gone.
+    pub(crate) late_posts: usize,
     /// Answered, and slowly.
     pub(crate) slow: usize,
     /// Failed calls by all calls between the begin of the fault and the recovery.
@@ -33,7 +36,7 @@ pub(crate) struct Record {
     pub(crate) standby_in_the_end: f64,
     /// The calls that the returned predictor got at first, by its usual number before the fault.
     pub(crate) flood: Option<f64>,
-    /// The rate with more users than slots, by what the slots can serve on this machine.
+    /// The rate with more users than slots, by what the slots can serve.
     pub(crate) share_when_full: f64,
     /// What the users saw instead of an answer, in the order of their calls.
     pub(crate) failures: Vec<String>,
@@ -41,7 +44,10 @@ pub(crate) struct Record {
 
 impl Record {
     pub(crate) fn of(run: &FaultRun, pace: Pace) -> Self {
-        let calls: Vec<&Call> = run.calls.iter().filter(|call| call.at < run.fills).collect();
+        let (posts, calls): (Vec<&Call>, Vec<_>) =
+            run.calls.iter().filter(|call| call.at < run.fills).partition(|call| call.is_post);
+        let failed_posts = || posts.iter().filter(|call| call.answer.is_err());
+        let gone = run.kill.as_ref().map_or(Duration::MAX, |kill| kill.over);
         let failures: Vec<String> = calls.iter().filter_map(|call| call.answer.clone().err()).collect();
         let is_slow = |call: &&&Call| call.answer.is_ok() && call.latency > pace.slow_after();
         let recovery = recovery(run, pace);
@@ -55,6 +61,8 @@ impl Record {
         Self {
             calls: calls.len(),
             failed: failures.len(),
+            failed_posts: failed_posts().count(),
+            late_posts: failed_posts().filter(|call| call.at >= gone).count(),
             slow: calls.iter().filter(is_slow).count(),
             impact: f64::from(failed as u32) / f64::from(during.max(1) as u32),
             recovery,
@@ -62,8 +70,7 @@ impl Record {
             full_after: full_after(run, pace),
             standby_in_the_end: standby_in_the_end(run, pace),
             flood: flood(run, pace),
-            share_when_full: run.rate_when_full / pace.theory(run.topology.slots())
-                * excess(&run.calls, run.begins, pace),
+            share_when_full: run.rate_when_full / pace.theory(run.topology.slots()),
             failures,
         }
     }
@@ -78,7 +85,7 @@ fn recovery(run: &FaultRun, pace: Pace) -> Option<Duration> {
     let period = |number: u32| {
         let from = run.begins + pace.service * number;
         let calls: Vec<&Call> =
-            run.calls.iter().filter(|call| (from..from + pace.service).contains(&call.at)).collect();
+            run.calls.iter().filter(|call| !call.is_post && (from..from + pace.service).contains(&call.at)).collect();
         let good = calls.iter().copied().filter(is_good).count();
         good as f64 >= WELL * calls.len() as f64
     };

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use axum::Router;
 use axum::body::{Body, Bytes, HttpBody};
-use axum::http::{Request, Response, StatusCode};
+use axum::http::{Method, Request, Response, StatusCode};
 use axum::routing::get;
 use axum::serve::ListenerExt;
 use clap::Args;
@@ -28,7 +28,7 @@ use crate::topology::{SLOTS, node_name};
 use crate::users::http_client;
 
 /// The timeout of an attempt at a predictor, in service times.
-const ATTEMPT: u32 = 2;
+pub(crate) const ATTEMPT: u32 = 2;
 
 /// Serves as the router, for its parent
 #[derive(Debug, Args)]
@@ -139,10 +139,11 @@ where
     B: HttpBody<Data = Bytes> + Send + 'static,
     B::Error: Into<BoxError>,
 {
-    let handler = async move || {
-        let query = Request::get("http://predictors/").body(Empty::new()).map_err(|_| StatusCode::BAD_REQUEST)?;
+    let handler = async move |method: Method| {
+        let query = Request::builder().method(method).uri("http://predictors/");
+        let query = query.body(Empty::new()).map_err(|_| StatusCode::BAD_REQUEST)?;
         let Ok(answer) = client.clone().oneshot(query).await;
         Ok::<_, StatusCode>(answer.map(Body::new))
     };
-    Router::new().route("/", get(handler))
+    Router::new().route("/", get(handler.clone()).post(handler))
 }

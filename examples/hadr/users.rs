@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use axum::body::{Body, Bytes};
-use axum::http::{Request, StatusCode};
+use axum::http::{Method, Request, StatusCode};
 use http_body_util::{BodyExt, Empty};
 use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::HttpConnector;
@@ -35,6 +35,8 @@ pub(crate) struct Call {
     /// Its start, counted from the start of the run.
     pub(crate) at: Duration,
     pub(crate) latency: Duration,
+    /// Whether it must not be sent twice.
+    pub(crate) is_post: bool,
     /// The predictor that answered, or what the user got instead.
     pub(crate) answer: Result<usize, String>,
 }
@@ -58,6 +60,8 @@ struct User {
     client: Client<HttpConnector, Empty<Bytes>>,
     router: SocketAddr,
     pace: Pace,
+    /// The share of the calls that must not be sent twice.
+    posts: f64,
     start: Instant,
     calls: Arc<Mutex<Vec<Call>>>,
     leaves: watch::Receiver<bool>,
@@ -68,7 +72,14 @@ impl Users {
     pub(crate) fn new(router: SocketAddr, pace: Pace) -> Self {
         let (leave, leaves) = watch::channel(false);
         let (client, calls, start) = (http_client(), Arc::default(), Instant::now());
-        Self { user: User { client, router, pace, start, calls, leaves }, tasks: JoinSet::new(), leave }
+        let user = User { client, router, pace, posts: 0.0, start, calls, leaves };
+        Self { user, tasks: JoinSet::new(), leave }
+    }
+
+    /// Of the calls, this share must not be sent twice.
+    pub(crate) fn with_posts(mut self, share: f64) -> Self {
+        self.user.posts = share;
+        self
     }
 
     /// The time since the start of the run.
@@ -118,26 +129,29 @@ impl User {
                 () = sleep(think) => {}
                 _ = self.leaves.wait_for(|leaves| *leaves) => return,
             }
+            let is_post = self.posts > 0.0 && chance.f64() < self.posts;
             let at = self.start.elapsed();
             // Far beyond the router's own deadline: a router that does not answer is a failure too.
-            let answer = timeout(self.pace.times(10.0), self.ask()).await;
+            let answer = timeout(self.pace.times(10.0), self.ask(is_post)).await;
             let answer = answer.unwrap_or_else(|_| Err("no answer".into()));
-            let call = Call { at, latency: self.start.elapsed() - at, answer };
+            let call = Call { at, latency: self.start.elapsed() - at, is_post, answer };
             self.calls.lock().unwrap_or_else(PoisonError::into_inner).push(call);
             think = self.pace.times(1.0 + 4.0 * chance.f64());
         }
     }
 
-    async fn ask(&self) -> Result<usize, String> {
-        let (status, node, text) = self.exchange().await.map_err(|error| error.to_string())?;
+    async fn ask(&self, is_post: bool) -> Result<usize, String> {
+        let (status, node, text) = self.exchange(is_post).await.map_err(|error| error.to_string())?;
         match (status, node) {
             (StatusCode::OK, Some(node)) => Ok(node),
             _ => Err(format!("{status}: {text}")),
         }
     }
 
-    async fn exchange(&self) -> Result<(StatusCode, Option<usize>, String), Error> {
-        let request = Request::get(format!("http://{}/", self.router)).body(Empty::new())?;
+    async fn exchange(&self, is_post: bool) -> Result<(StatusCode, Option<usize>, String), Error> {
+        let method = if is_post { Method::POST } else { Method::GET };
+        let uri = format!("http://{}/", self.router);
+        let request = Request::builder().method(method).uri(uri).body(Empty::new())?;
         let response = self.client.request(request).await?;
         let (status, header) = (response.status(), response.headers().get(NODE));
         let node = header.and_then(|name| (0..3).find(|node| *name == node_name(*node)));

@@ -48,7 +48,7 @@ pub(super) const PAGE: &str = concat!(
 );
 
 pub(super) const POLICY: &str =
-    policy!("ZpVkMqJ59T95N/vWpbWm60MmbaGn/2+OmndHsMb6Eo4=", "kbfqryFeoJHDuOgSRSuUqrO9h4PrOfaAxT4xGlriy5I=");
+    policy!("lxKWhViFnlTLVFnDpDYURmmF5Z7Tw3Q+FqrxQDoT/h8=", "Lp16xfZhqaQzzh8ZlzGA3GBkvL+x/iDzXY2FxR1lqWk=");
 
 #[cfg(test)]
 mod tests {

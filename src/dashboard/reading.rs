@@ -66,7 +66,9 @@ impl Reading {
                 retries = Some(sum(&hedge.hedges));
                 [None, None, None, Some(f64::from(hedge.budget_left)), None]
             }
-            Condition::Balance(balance) => [Some(balance.in_flight as f64), None, None, None, None],
+            Condition::Balance(balance) => {
+                [Some(balance.in_flight as f64), Some(balance.waiting as f64), None, None, None]
+            }
             Condition::Bulkhead(gate) | Condition::LoadShed(gate) => {
                 [Some(gate.in_flight as f64), Some(gate.waiting as f64), Some(f64::from(gate.limit)), None, None]
             }

@@ -15,6 +15,7 @@ use crate::layers::call::bound::poll_deadline;
 use crate::layers::call::inner::reject;
 use crate::layers::call::upload_waits::UploadWaits;
 use crate::layers::core::observed;
+use crate::layers::retry::report;
 use crate::telemetry::{self, Instruments, NoFallback};
 
 /// The bound of a call, and how it is reported.
@@ -26,14 +27,23 @@ pub(super) struct FallbackCall {
     /// The waits of the request body while the inner service has it.
     pub(super) sending: Option<Arc<UploadWaits>>,
     exhausted_before: ExhaustedBefore,
+    reports_before: u64,
     pub(super) instruments: Instruments,
     pub(super) polled: bool,
 }
 
 impl FallbackCall {
     pub(super) fn new(inherited: Context, deadline: CallDeadline, instruments: Instruments) -> Self {
-        let exhausted_before = scope::exhausted_before();
-        Self { inherited, deadline, timer: Timer::new(), sending: None, exhausted_before, instruments, polled: false }
+        Self {
+            inherited,
+            deadline,
+            timer: Timer::new(),
+            sending: None,
+            exhausted_before: scope::exhausted_before(),
+            reports_before: report::published(),
+            instruments,
+            polled: false,
+        }
     }
 
     pub(super) fn sending(self, sending: Option<Arc<UploadWaits>>) -> Self {
@@ -65,6 +75,7 @@ impl FallbackCall {
     pub(super) fn answered(&self, cause: Cause) {
         scope::recovered(self.exhausted_before);
         telemetry::fell_back(&self.instruments, cause);
+        report::note_fallback(cause.as_str(), self.reports_before, self.inherited.attempt() > 0);
         observed::request_publication();
         self.record(Verdict::Success);
     }

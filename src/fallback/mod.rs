@@ -26,6 +26,8 @@
 //! - **The mark:** an HTTP or gRPC response of the fallback has the extension `AnsweredByFallback`, which tells the verdict and keeps
 //!   the error or the response that it stands for. Responses of other types are marked by a closure, see
 //!   [`marked_by`](FallbackLayer::marked_by); without one they look like any other response.
+//! - **The report:** around or inside of a retry, [`retry::report`](crate::retry::report) tells that a fallback answered, and for which
+//!   cause.
 //! - **If the fallback fails, too,** the error is a [`FallbackFailed`]: it names both errors, and its source is the inner service's. If
 //!   the inner service had responded, its response is returned, over HTTP with the extension `FallbackError`. If the time of the call
 //!   ends while the fallback answers, the result of the inner service is returned: an error unchanged, and of a response what was kept

@@ -195,6 +195,7 @@ impl<S, K, T> HedgedCall<S, K, T> {
                 verdicts: earlier.as_mut().map(|earlier| std::mem::take(&mut earlier.verdicts)).unwrap_or_default(),
                 elapsed: time::now().since(self.deadline.start()),
                 endpoints: Vec::new(),
+                fallback: None,
             });
         }
         // The failure is of no use any more, and holds what is left of a response.

@@ -5,6 +5,7 @@
 #[allow(dead_code, reason = "the example asks more of it")]
 mod browser;
 mod commands;
+mod endpoints;
 mod history;
 mod pages;
 mod rendering;

@@ -7,3 +7,4 @@ mod cancellation;
 mod grpc;
 #[cfg(feature = "http")]
 mod http;
+mod report;

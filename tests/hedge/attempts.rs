@@ -39,6 +39,29 @@ async fn failure_of_one_leaves_the_other() {
     }
 }
 
+/// A call keeps the settings that it began with, and the next call gets the new ones.
+#[tokio::test(start_paused = true)]
+async fn call_in_flight_keeps_its_settings_in_a_reload() {
+    let later = HedgeConfig { delay: HedgeDelay::Fixed(millis(40)), ..fixed() };
+    let off = HedgeConfig { enabled: false, ..fixed() };
+    let times = |log: &Log| log.times().iter().map(|time| time.as_millis()).collect::<Vec<_>>();
+    for (before, after, expected, next) in [
+        (fixed(), off.clone(), &[0, 10][..], &[0][..]),
+        (off, fixed(), &[0], &[0, 10]),
+        (fixed(), later.clone(), &[0, 10], &[0, 40]),
+        (later, fixed(), &[0, 40], &[0, 10]),
+    ] {
+        let (layer, log) = (layer(before), Log::default());
+        let call = tokio::spawn(layer.layer(taking(&log, &[80, 80])).oneshot(()));
+        sleep(millis(5)).await;
+        layer.reload(&after).unwrap();
+        assert_eq!((call.await.unwrap().unwrap(), times(&log)), (1, expected.to_vec()));
+        let log = Log::default();
+        layer.layer(taking(&log, &[80, 80])).oneshot(()).await.unwrap();
+        assert_eq!(times(&log), next);
+    }
+}
+
 /// A hedge needs time that is left.
 #[tokio::test(start_paused = true)]
 async fn no_hedge_starts_at_the_deadline() {

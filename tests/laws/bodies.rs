@@ -24,6 +24,7 @@ use seawall::fallback::{self, FallbackConfig, FallbackLayer};
 use seawall::hedge::{HedgeConfig, HedgeDelay, HedgeLayer};
 use seawall::load_shed::{LoadShedConfig, LoadShedLayer};
 use seawall::quarantine::{QuarantineConfig, QuarantineLayer};
+use seawall::quorum::{self, QuorumConfig, QuorumLayer};
 use seawall::rate_limit::{RateLimitConfig, RateLimitLayer};
 use seawall::retry::{RetryConfig, RetryLayer};
 use seawall::throttle::{ThrottleConfig, ThrottleLayer};
@@ -39,7 +40,7 @@ use crate::subject::Gauges;
 macro_rules! every_http_layer {
     ($($law:ident),+ $(,)?) => { $(
         mod $law {
-            every_http_layer!(@ $law deadline retry hedge circuit_breaker bulkhead rate_limit throttle load_shed balance quarantine fallback chaos client_stack server_stack);
+            every_http_layer!(@ $law deadline retry hedge quorum circuit_breaker bulkhead rate_limit throttle load_shed balance quarantine fallback chaos client_stack server_stack);
         }
     )+ };
     (@ $law:ident $($layer:ident)+) => { $(
@@ -201,6 +202,14 @@ fn hedge(steps: &'static [Step]) -> Subject {
     let alive = Arc::new(());
     let config = HedgeConfig { delay: HedgeDelay::Fixed(MOMENT), ..HedgeConfig::default() };
     let layer = HedgeLayer::http(config).unwrap();
+    Subject::new(layer.layer(callee!(steps, alive)), alive, None, Vec::new)
+}
+
+/// By default it reads the bodies to compare them. Here it compares the heads, and the caller gets the body of an answer that agreed.
+fn quorum(steps: &'static [Step]) -> Subject {
+    let alive = Arc::new(());
+    let by_status = quorum::from_fn(|response: &Response<Script>| response.status());
+    let layer = QuorumLayer::http(QuorumConfig::default()).unwrap().with_agreement(by_status);
     Subject::new(layer.layer(callee!(steps, alive)), alive, None, Vec::new)
 }
 

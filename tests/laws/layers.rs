@@ -14,6 +14,7 @@ use seawall::fallback::{self, Failure, FallbackConfig, FallbackLayer};
 use seawall::hedge::{HedgeConfig, HedgeDelay, HedgeLayer};
 use seawall::load_shed::{LoadShedConfig, LoadShedLayer};
 use seawall::quarantine::{QuarantineConfig, QuarantineLayer};
+use seawall::quorum::{QuorumConfig, QuorumLayer};
 use seawall::rate_limit::{RateLimitConfig, RateLimitHandle, RateLimitLayer};
 use seawall::registry::Registry;
 use seawall::retry::{Backoff, Jitter, RetryConfig, RetryLayer};
@@ -38,6 +39,7 @@ pub(crate) fn deadline() -> Subject {
         refuses: false,
         returns_permits: true,
         at_once: 1,
+        sends: 1,
         readies_ahead: true,
         classifies: true,
     }
@@ -53,6 +55,7 @@ pub(crate) fn retry() -> Subject {
         refuses: false,
         returns_permits: true,
         at_once: 1,
+        sends: 1,
         readies_ahead: true,
         classifies: true,
     }
@@ -68,6 +71,7 @@ pub(crate) fn hedge() -> Subject {
         refuses: false,
         returns_permits: true,
         at_once: 1,
+        sends: 1,
         readies_ahead: true,
         classifies: true,
     }
@@ -76,6 +80,28 @@ pub(crate) fn hedge() -> Subject {
 /// The same with all attempts at once.
 pub(crate) fn hedge_at_once() -> Subject {
     Subject { as_tight_as_can_be: || Value::new(tight_hedge(Duration::ZERO), Vec::new), at_once: 2, ..hedge() }
+}
+
+/// Of three attempts at once, two have to agree.
+pub(crate) fn quorum() -> Subject {
+    Subject {
+        as_configured_by_default: || {
+            let layer = QuorumLayer::new(QuorumConfig::default()).unwrap();
+            Value::new(layer.named_in(&Registry::new(), NAME).unwrap(), Vec::new)
+        },
+        as_tight_as_can_be: || {
+            let layer = QuorumLayer::new(QuorumConfig::default()).unwrap();
+            Value::new(layer.with_classifier(poisoned()), Vec::new)
+        },
+        prepare: None,
+        longest: Some(HOLD),
+        refuses: false,
+        returns_permits: true,
+        at_once: 3,
+        sends: 3,
+        readies_ahead: false,
+        classifies: true,
+    }
 }
 
 pub(crate) fn circuit_breaker() -> Subject {
@@ -87,6 +113,7 @@ pub(crate) fn circuit_breaker() -> Subject {
         refuses: true,
         returns_permits: true,
         at_once: 1,
+        sends: 1,
         readies_ahead: true,
         classifies: true,
     }
@@ -120,6 +147,7 @@ pub(crate) fn bulkhead() -> Subject {
         refuses: true,
         returns_permits: true,
         at_once: 1,
+        sends: 1,
         readies_ahead: true,
         classifies: true,
     }
@@ -143,6 +171,7 @@ pub(crate) fn rate_limit() -> Subject {
         // A permit of a rate limit that was used is not returned.
         returns_permits: false,
         at_once: 1,
+        sends: 1,
         readies_ahead: true,
         classifies: false,
     }
@@ -165,6 +194,7 @@ pub(crate) fn throttle() -> Subject {
         refuses: false,
         returns_permits: true,
         at_once: 1,
+        sends: 1,
         readies_ahead: true,
         classifies: true,
     }
@@ -187,6 +217,7 @@ pub(crate) fn load_shed() -> Subject {
         refuses: true,
         returns_permits: true,
         at_once: 1,
+        sends: 1,
         readies_ahead: true,
         classifies: true,
     }
@@ -210,6 +241,7 @@ pub(crate) fn fallback() -> Subject {
         refuses: false,
         returns_permits: true,
         at_once: 1,
+        sends: 1,
         readies_ahead: true,
         classifies: true,
     }
@@ -227,6 +259,7 @@ pub(crate) fn quarantine() -> Subject {
         refuses: false,
         returns_permits: true,
         at_once: 1,
+        sends: 1,
         readies_ahead: true,
         classifies: true,
     }
@@ -286,6 +319,7 @@ pub(crate) fn balance() -> Subject {
         returns_permits: true,
         readies_ahead: false,
         at_once: 1,
+        sends: 1,
         classifies: true,
     }
 }
@@ -314,6 +348,7 @@ pub(crate) fn chaos() -> Subject {
         refuses: false,
         returns_permits: true,
         at_once: 1,
+        sends: 1,
         readies_ahead: true,
         classifies: false,
     }
@@ -372,6 +407,7 @@ pub(crate) fn client_stack() -> Subject {
         refuses: true,
         returns_permits: true,
         at_once: 1,
+        sends: 1,
         readies_ahead: true,
         classifies: true,
     }
@@ -396,6 +432,7 @@ pub(crate) fn server_stack() -> Subject {
         refuses: true,
         returns_permits: true,
         at_once: 1,
+        sends: 1,
         readies_ahead: true,
         classifies: true,
     }

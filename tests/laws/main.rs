@@ -8,7 +8,7 @@
 macro_rules! every_layer {
     ($($law:ident),+ $(,)?) => { $(
         mod $law {
-            every_layer!(@ $law deadline retry hedge hedge_at_once circuit_breaker half_open bulkhead rate_limit throttle load_shed balance balance_half_open quarantine quarantine_suspect fallback chaos client_stack server_stack);
+            every_layer!(@ $law deadline retry hedge hedge_at_once quorum circuit_breaker half_open bulkhead rate_limit throttle load_shed balance balance_half_open quarantine quarantine_suspect fallback chaos client_stack server_stack);
         }
     )+ };
     (@ $law:ident $($subject:ident)+) => { $(

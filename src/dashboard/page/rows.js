@@ -45,16 +45,17 @@ function cell(label, drawing) {
   };
 }
 
-// Two figures, one above the other, where there is no curve to draw.
+// Two figures, one above the other, where there is no curve to draw. A figure is a text, or a text and what is said beside it.
 function facts(...labels) {
   const root = element("div", "cell facts");
   const figures = labels.map((label) => {
-    const head = element("div", "label"), figure = element("div", "value");
+    const head = element("div", "label"), figure = element("div", "value"), text = element("span"), beside = element("small");
     head.append(element("span", "", label));
+    figure.append(text, beside);
     root.append(head, figure);
-    return figure;
+    return (words, small = "") => (say(text, words), say(beside, small));
   });
-  return { root, show: (...texts) => figures.forEach((figure, i) => say(figure, texts[i])) };
+  return { root, show: (...texts) => figures.forEach((show, i) => show(...[texts[i]].flat())) };
 }
 
 function peak(series) {
@@ -107,9 +108,9 @@ const CELLS = {
   budget() {
     const drawing = chart(["good"]), box = cell("Budget left", drawing);
     return [box.root, ({ last_minute: m = {} }, is) => {
-      const retries = last(m.retries) > 0 ? `${rate(last(m.retries))} retries / s` : "";
+      const word = is.hedges ? "hedges" : "retries", retries = last(m.retries) > 0 ? `${rate(last(m.retries))} ${word} / s` : "";
       box.show(count(is.budget_left), retries, false, `peak ${count(Math.round(peak(m.budget_left)))}`);
-      drawing.draw([m.budget_left], [], `Retry budget left: ${count(is.budget_left)}`);
+      drawing.draw([m.budget_left], [], `Budget left for ${word}: ${count(is.budget_left)}`);
     }];
   },
   latency() {
@@ -128,6 +129,21 @@ const CELLS = {
       const parts = [is.head_timeout_s, is.idle_timeout_s, is.body_timeout_s].map(or);
       box.show(or(is.timeout_s), parts.every((part) => part === "–") ? "none" : parts.join(", "));
     }];
+  },
+  endpoints() {
+    const box = facts("Endpoints usable", "In flight");
+    return [box.root, (_, is) => {
+      const { text, others } = endpoints(is), waiting = is.waiting > 0 ? `${count(is.waiting)} waiting, ` : "";
+      box.show([text, others], [count(is.in_flight), `${waiting}${count(is.limit)} an endpoint at most`]);
+    }];
+  },
+  hedges() {
+    const box = facts("Hedged, won", "Delay");
+    return [box.root, (_, is) => box.show(`${count(total(is.hedges))}, ${count(is.won)}`, time(is.delay_s))];
+  },
+  agreement() {
+    const box = facts("Have to agree");
+    return [box.root, (_, is) => box.show(`${count(is.agree)} of ${count(is.endpoints)}`)];
   },
   faults() {
     const root = element("div", "cell facts"), head = element("div", "label"), list = element("ul", "faults");
@@ -151,6 +167,9 @@ const CELLS = {
 const COLUMNS = {
   deadline: ["times", "refused", "bodies"],
   retry: ["calls", "refused", "budget", "latency"],
+  hedge: ["calls", "hedges", "budget", "latency"],
+  quorum: ["calls", "refused", "agreement", "latency"],
+  balance: ["calls", "refused", "endpoints", "latency"],
   chaos: ["refused"],
   quarantine: ["calls", "refused", "waiting", "latency"],
   fallback: ["calls", "refused", "latency"],

@@ -9,11 +9,14 @@ const LAYERS = {
   quarantine: "Quarantine",
   chaos: "Chaos",
   retry: "Retry",
+  hedge: "Hedge",
+  quorum: "Quorum",
   rate_limit: "Rate limit",
   throttle: "Throttle",
   load_shed: "Load shed",
   bulkhead: "Bulkhead",
   circuit_breaker: "Circuit breaker",
+  balance: "Balance",
   settings: "Settings",
 };
 const ORDER = Object.keys(LAYERS);
@@ -36,6 +39,8 @@ const REASONS = {
   displaced: ["a call of higher priority displaced it from the queue", "Calls come faster than answers: look at the dependency's latency first."],
   rate_limited: ["the rate limit is exhausted", "Slow the callers down, or raise the limit."],
   throttled: ["the dependency is overloaded and refuses most calls", "It spares the dependency the refusals, and ends with the overload: look at the dependency's capacity."],
+  no_endpoints: ["there is no endpoint, or none takes calls now", "Look at the endpoints: whether the discovery still finds them, and why they are open or ejected."],
+  no_quorum: ["too few endpoints gave the same answer", "Look at the votes in the error: endpoints that fail, or whose data differ."],
   injected: ["a fault was injected on purpose", "A drill is under way: see the chaos layer of this name."],
   quarantined: ["requests like this one were lost with their connections", "They may crash the instances that get them: look for the fingerprint in the log."],
   request_idle: ["the client sent nothing of its request's body for too long", "Look at these clients and their networks; or give uploads more time."],
@@ -74,6 +79,7 @@ function numbers(is = {}) {
   say(is.waiting, (calls) => `waiting ${count(calls)}`);
   say(is.limit, (limit) => `limit ${count(limit)}` + (Number.isFinite(is.per_s) ? ` per ${time(is.per_s)}` : ""));
   say(is.calls, () => trip(is));
+  say(is.endpoints, (all) => `endpoints ${count(all)}, open ${count(is.open)}, ejected ${count(is.ejected)}`);
   say(is.open_for_s, (open) => `open for ${time(open)}`);
   if (is.breaks > 1) words.push(`break ${count(is.breaks)}`);
   say(is.next_probe_s, (next) => next > 0 ? `next probe in ${time(next)}` : "probing now");
@@ -144,6 +150,24 @@ function judge(component) {
       if (lately(minute.retries) > 0) return [1, "Retrying", detail];
       return [0, "Fine", detail];
     }
+    case "hedge": {
+      if (is.enabled === false) return [1, "Off", "No call is hedged"];
+      const after = Number.isFinite(is.delay_s) ? `After ${time(is.delay_s)}` : "Slow calls are not hedged now";
+      const detail = `${after}, ${is.max_attempts} attempts at most`;
+      if (failing) return [2, "Calls fail", share(failed, good + failed) + " fail in spite of hedges"];
+      if (turned) return [1, "Refused inside", "A layer further in refuses calls"];
+      if (is.budget_left === 0) return [1, "Out of budget", "No hedges until the budget fills up"];
+      if (lately(minute.retries) > 0) return [1, "Hedging", detail];
+      return [0, "Fine", detail];
+    }
+    case "quorum": {
+      const detail = `${count(is.agree)} of ${count(is.endpoints)} endpoints have to agree`;
+      if (refused && good === 0) return [3, "No quorum", `No call lately: ${detail}`];
+      if (refused) return [2, "Some without a quorum", detail];
+      if (failing) return [2, "Calls fail", share(failed, good + failed) + " fail"];
+      return [0, "Fine", detail];
+    }
+    case "balance": return balancer(is, refused, turned, failing && `${share(failed, good + failed)} of the calls fail`);
     case "bulkhead":
     case "load_shed": {
       const detail = is.service_time_s > 0 ? `A call takes ${time(is.service_time_s)}` : "No call to measure lately";
@@ -194,6 +218,43 @@ function judge(component) {
       if (refused || lately(minute.cut) > 0) return [2, "Cutting", "Calls do not end in their time"];
       return [0, "Fine", "Calls end in their time"];
   }
+}
+
+// How many endpoints a balancer may call, and what is wrong with the others. A snapshot lists a hundred; of the others it has only the
+// numbers, and one can be both ejected and open.
+function endpoints(is) {
+  const all = is.endpoints || 0, listed = is.listed || [], isOpen = ({ breaker }) => is.open > 0 && /^(forced_)?open$/.test(breaker);
+  const isOut = ({ mode }) => mode === "draining" || mode === "isolated", of = (test) => listed.filter(test).length;
+  const isEjected = ({ ejected }) => ejected;
+  const unlisted = Math.max(is.ejected - of(isEjected), is.open - of(isOpen), 0);
+  const byHand = Math.max(of(isOut), listed.length < all ? is.by_hand : 0);
+  const usable = Math.max(0, all - of((one) => isEjected(one) || isOpen(one) || isOut(one)) - (listed.length < all ? unlisted : 0));
+  const parts = [[is.ejected, "ejected"], [is.open, "open"], [byHand, "set by hand"]];
+  return {
+    usable,
+    all,
+    text: `${listed.length < all && usable < all ? "at most " : ""}${count(usable)} of ${count(all)}`,
+    // Calls go there if there is nothing better.
+    lastResort: listed.length < all || listed.some((one) => !isOpen(one) && one.mode !== "isolated"),
+    others: parts.filter(([n]) => n > 0).map(([n, word]) => `${count(n)} ${word}`).join(", "),
+  };
+}
+
+function balancer(is, refused, turned, failing) {
+  const { usable, all, text, others, lastResort } = endpoints(is);
+  const state = `${text[0].toUpperCase()}${text.slice(1)} endpoints usable` + (others ? `: ${others}` : "");
+  if (all === 0) return [3, "No endpoints", "The set is empty: all calls are refused"];
+  if (usable === 0) {
+    const refuses = `Calls are refused until ${is.open > 0 ? "a probe succeeds" : "one is set to serve"}`;
+    return [3, "None usable", `${state}. ${lastResort ? "Calls go to ejected or draining ones, for want of others" : refuses}`];
+  }
+  if (refused) return [2, "Refusing", state];
+  if (is.ejected > 0 || is.open > 0) return [2, "Some unusable", state];
+  if (failing) return [2, "Calls fail", failing];
+  if (usable < all) return [1, "Set by hand", state];
+  if (is.waiting > 0) return [1, "Queueing", `${count(is.waiting)} calls wait for a permit of any endpoint`];
+  if (turned) return [1, "Refused inside", "A layer further in refuses calls"];
+  return [0, "Fine", all === 1 ? "The endpoint is usable" : `All ${count(all)} endpoints are usable`];
 }
 
 // With keys, the state is that of the worst, and the window is of no interest: it is that of calls without a key.

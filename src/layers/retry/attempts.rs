@@ -196,6 +196,7 @@ impl<S, K, T> Attempts<S, K, T> {
                     .unwrap_or_default(),
                 elapsed: time::now().since(self.deadline.start()),
                 endpoints: Vec::new(),
+                fallback: None,
             });
         }
     }

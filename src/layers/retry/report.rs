@@ -106,13 +106,26 @@ pub struct Report {
     /// The keys of the endpoints that the [balancers](crate::balance) inside have chosen, one for each attempt and each hedge, in order.
     /// Empty without a balancer. At most the first 64 of all calls in the future.
     pub endpoints: Vec<Arc<str>>,
+    /// Why a [fallback](crate::fallback) answered: the cause in one word, as in [`Failure::cause`](crate::fallback::Failure::cause).
+    /// `None` if none did. A fallback around the retry answered the call, one inside an attempt. The other fields are those of the
+    /// call that failed.
+    pub fallback: Option<&'static str>,
 }
 
 /// Where the report of the current call is stored.
 #[derive(Debug, Default)]
 struct ReportSlot {
-    report: Mutex<Option<Report>>,
+    reports: Mutex<Reports>,
     endpoints: Mutex<Vec<Arc<str>>>,
+}
+
+#[derive(Debug, Default)]
+struct Reports {
+    last: Option<Report>,
+    /// How many were published.
+    published: u64,
+    /// Why a fallback answered inside an attempt whose retry has not reported yet.
+    fallback: Option<&'static str>,
 }
 
 /// How many endpoints a report lists: a future may make any number of calls.
@@ -127,7 +140,35 @@ pub(crate) fn is_requested() -> bool {
 /// Stores the report. The outermost layer reports last, so its report is the one that is kept.
 pub(crate) fn publish(report: Report) {
     if let Some(slot) = attachment::attached::<ReportSlot>(AttachmentSlot::Report) {
-        *lock(&slot.report) = Some(report);
+        let mut reports = lock(&slot.reports);
+        let fallback = reports.fallback.take();
+        reports.last = Some(Report { fallback, ..report });
+        reports.published += 1;
+    }
+}
+
+/// How many reports were published so far, if a report was requested.
+#[inline]
+pub(crate) fn published() -> u64 {
+    if is_requested() { count_published() } else { 0 }
+}
+
+#[cold]
+fn count_published() -> u64 {
+    attachment::attached::<ReportSlot>(AttachmentSlot::Report).map_or(0, |slot| lock(&slot.reports).published)
+}
+
+/// Notes that a fallback answered. `before` is what [`published`] returned when its call began: a report of before is that of another
+/// call. `is_attempt` says that a retry further out will report.
+pub(crate) fn note_fallback(cause: &'static str, before: u64, is_attempt: bool) {
+    if let Some(slot) = attachment::attached::<ReportSlot>(AttachmentSlot::Report) {
+        let mut reports = lock(&slot.reports);
+        if reports.published > before {
+            reports.last.iter_mut().for_each(|report| report.fallback = Some(cause));
+        }
+        if is_attempt {
+            reports.fallback = Some(cause);
+        }
     }
 }
 
@@ -150,8 +191,9 @@ fn keep_endpoint(key: &Arc<str>) {
 }
 
 /// Runs `future` and reports how the call in it went through a [`RetryLayer`](super::RetryLayer): how many attempts it made and why
-/// they stopped. The output is the response or the error as it would be without the report. The report is `None` if the call passed
-/// no such layer in this very task. Of several calls the last to end is reported, of nested layers the outermost.
+/// they stopped. The output is the response or the error as it would be without the report. The report is `None` if the call passed no
+/// such layer in this very task, also if a fallback answered it: the mark of a [`fallback`](crate::fallback) tells so. Of several calls
+/// the last to end is reported, of nested layers the outermost.
 ///
 /// ```
 /// use seawall::retry::{RetryConfig, RetryLayer, Stop, report};
@@ -192,7 +234,7 @@ impl<F: Future> Future for Reported<F> {
             ready!(this.future.poll(cx))
         };
         let endpoints = std::mem::take(&mut *lock(&this.slot.endpoints));
-        let report = lock(&this.slot.report).take();
+        let report = std::mem::take(&mut *lock(&this.slot.reports)).last;
         Poll::Ready((output, report.map(|report| Report { endpoints, ..report })))
     }
 }
