@@ -37,7 +37,7 @@
 //!   there is no other one, calls still go there, and find out at once that it is back.
 //! - **Fails more, or is slower, than the others:** the choice avoids it within a few calls, and tries it again every few seconds. Where
 //!   load leaves no choice, it is *ejected*: once in an interval all endpoints are compared, and an outlier gets no calls for a while
-//!   ([`EjectionConfig`]). At most a share of the set is ejected, and one endpoint always stays. An ejection cuts no call.
+//!   ([`EjectionConfig`]). At most a share of each tier is ejected, and one of its endpoints always stays. An ejection cuts no call.
 //! - **New, or back** from an ejection, from an open breaker, or from draining or isolation by hand: it gets its full share slowly
 //!   ([`SlowStartConfig`]).
 //! - **By hand:** an endpoint can be drained, isolated or kept as a standby ([`EndpointMode`]), through the
@@ -203,6 +203,7 @@ mod connections;
 mod constructors;
 mod departed;
 mod discovery;
+mod ejections;
 mod endpoint;
 mod endpoint_call;
 mod endpoint_set;
