@@ -79,7 +79,8 @@ fn other_endpoints_are_in_the_order_of_their_tiers() {
     let endpoints = endpoints.map(|(i, tier)| Endpoint::new(i.to_string()).with_tier(tier));
     let layer = BalanceLayer::new(BalanceConfig::default()).expect("a valid config");
     let handle = layer.with_endpoints(endpoints).expect("a valid set").handle();
-    let others = |position| handle.balancer().set.load().others(position).map(|other| other.position).collect::<Vec<_>>();
+    let others =
+        |position| handle.balancer().set.load().others(position).map(|other| other.position).collect::<Vec<_>>();
     assert_eq!(others(2), [4, 0, 3, 5, 1]);
     assert_eq!(others(5), [3, 0, 2, 4, 1]);
     assert!(handle.set_mode("4", EndpointMode::Standby));

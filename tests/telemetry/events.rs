@@ -179,9 +179,8 @@ fn state_changes_of_endpoints_are_logged_with_balancer_and_endpoint() {
         }
     });
     let changes = events.iter().filter(|event| event["message"] == "transition");
-    let mut changes: Vec<_> = changes
-        .map(|event| ["endpoint", "from", "to", "name", "layer", "level"].map(|field| &*event[field]))
-        .collect();
+    let mut changes: Vec<_> =
+        changes.map(|event| ["endpoint", "from", "to", "name", "layer", "level"].map(|field| &*event[field])).collect();
     changes.sort_by_key(|[endpoint, ..]| *endpoint);
     let expected = ["a\\n", "b"].map(|endpoint| {
         [("closed", "open"), ("open", "half_open"), ("half_open", "closed")]
@@ -247,7 +246,9 @@ fn events_of_a_discovery_have_the_name_of_the_balancer() {
         let changes = (0..3).map(|key| Ok(Change::Insert(key, ())));
         let changes = changes.chain([Err(BoxError::from("un\nreachable"))]);
         let layer = named("orders");
-        layer.handle().follow(discovered(futures::stream::iter(changes), |key: &u8, ()| Endpoint::new(key.to_string())));
+        layer
+            .handle()
+            .follow(discovered(futures::stream::iter(changes), |key: &u8, ()| Endpoint::new(key.to_string())));
         tokio::time::sleep(Duration::from_secs(1)).await;
         assert_eq!(layer.handle().endpoints().len(), 1);
     });

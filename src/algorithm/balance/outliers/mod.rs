@@ -137,12 +137,7 @@ impl Outliers {
         by_tier(set, |tier| self.sweep_tier(now, tier, &mut chance))
     }
 
-    fn sweep_tier(
-        &self,
-        now: Instant,
-        set: &mut [Judged],
-        mut chance: impl FnMut() -> f64,
-    ) -> Vec<EjectionChange> {
+    fn sweep_tier(&self, now: Instant, set: &mut [Judged], mut chance: impl FnMut() -> f64) -> Vec<EjectionChange> {
         let mut changes = self.bound_tier(set);
         let counts: Vec<_> = set
             .iter()
