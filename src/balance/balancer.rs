@@ -87,7 +87,7 @@ impl Balancer {
         };
         telemetry::endpoint_controlled(self.instruments(), key, mode.as_str());
         self.serve_all();
-        self.report_ejections(&restored, &replaced.members);
+        ejections::report(self.instruments(), &restored, &replaced.members);
         true
     }
 
@@ -187,7 +187,7 @@ impl Balancer {
                 look_at_breakers(&set.members, now);
                 (restored, self.publish(set.judged(&settings)))
             };
-            self.report_ejections(&restored, &replaced.members);
+            ejections::report(self.instruments(), &restored, &replaced.members);
             drop(replaced);
             self.queue.set_turns(config.turns());
             // Another thread may have stored other settings, and its pass may have been overtaken by this one.

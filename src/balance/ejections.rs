@@ -1,10 +1,9 @@
 //! How changes of the ejections become visible: to calls, and in the log.
 
-use super::balancer::Balancer;
 use super::endpoint_set::Member;
 use crate::algorithm::balance::{EjectionChange, EjectionRecord, Judged, Outliers};
 use crate::ground::time::Instant;
-use crate::telemetry;
+use crate::telemetry::{self, Instruments};
 
 /// Brings endpoints back until no tier has more ejections than it allows. Callers must serialise calls of this, and report the changes
 /// without a lock.
@@ -38,20 +37,14 @@ pub(super) fn apply(changes: &[EjectionChange], members: &[Member], now: Instant
     }
 }
 
-impl Balancer {
-    /// Logs changes of the records. Call it without holding a lock: it runs foreign code.
-    pub(super) fn report_ejections(&self, changes: &[EjectionChange], members: &[Member]) {
-        for change in changes {
-            let (EjectionChange::Ejected(i, _) | EjectionChange::Restored(i)) = change;
-            let Some(member) = members.get(*i) else { continue };
-            match change {
-                EjectionChange::Ejected(_, reason) => {
-                    telemetry::endpoint_ejected(self.instruments(), member.endpoint.key(), reason.as_str());
-                }
-                EjectionChange::Restored(_) => {
-                    telemetry::endpoint_restored(self.instruments(), member.endpoint.key());
-                }
-            }
+/// Logs changes of the records. Call it without holding a lock: it runs foreign code.
+pub(super) fn report(instruments: &Instruments, changes: &[EjectionChange], members: &[Member]) {
+    for change in changes {
+        let (EjectionChange::Ejected(i, _) | EjectionChange::Restored(i)) = change;
+        let Some(key) = members.get(*i).map(|member| member.endpoint.key()) else { continue };
+        match change {
+            EjectionChange::Ejected(_, reason) => telemetry::endpoint_ejected(instruments, key, reason.as_str()),
+            EjectionChange::Restored(_) => telemetry::endpoint_restored(instruments, key),
         }
     }
 }

@@ -102,7 +102,7 @@ impl Balancer {
         }
         left.iter().map(|(state, _)| state).chain(&moved).for_each(|state| foreign(|| state.moved.notify_waiters()));
         self.serve_all();
-        self.report_ejections(&restored, &members);
+        ejections::report(self.instruments(), &restored, &members);
         Ok(())
     }
 

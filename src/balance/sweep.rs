@@ -2,7 +2,7 @@
 
 use super::balancer::Balancer;
 use super::config::BalanceConfig;
-use super::ejections::apply;
+use super::ejections;
 use super::endpoint_set::Member;
 use crate::algorithm::balance::Judged;
 use crate::ground::chance;
@@ -44,13 +44,13 @@ impl Balancer {
             .collect();
         let changes = settings.outliers.sweep(now, &mut judged, chance::sample);
         *records = judged.into_iter().map(|judged| judged.record).collect();
-        apply(&changes, &set.members, now);
+        ejections::apply(&changes, &set.members, now);
         let replaced = (!changes.is_empty()).then(|| self.publish(set.judged(&settings)));
         drop(set);
         drop(records);
         if let Some(replaced) = replaced {
             self.serve_all();
-            self.report_ejections(&changes, &replaced.members);
+            ejections::report(self.instruments(), &changes, &replaced.members);
         }
     }
 }

@@ -20,7 +20,8 @@ impl BalanceHandle {
     /// has another fault is logged, and the former set stays; it is counted as a rejected reload. If the stream ends, the last set stays,
     /// and that is logged.
     ///
-    /// If there are no endpoints yet, calls wait for the first set, for as long as they would wait for a permit.
+    /// If there are no endpoints yet, calls wait for the first set, for as long as they would wait for a permit. Then they are refused
+    /// with [`Reason::NoEndpoints`](crate::error::Reason::NoEndpoints).
     ///
     /// The task ends with the layer value and all its services, or when another stream is followed.
     ///
