@@ -5,13 +5,14 @@ use std::sync::Arc;
 
 use super::config::BalanceConfig;
 use super::departed::Departed;
+use super::ejections;
 use super::endpoint_set::{EndpointSet, Member};
 use super::endpoint_state::{EndpointState, SetState, WaitingCalls};
 use super::latest_task::LatestTask;
 use super::standing::Wanted;
 use super::wait_queue::WaitQueue;
 use crate::admission::registry::EndpointMode;
-use crate::algorithm::balance::{EjectionChange, EjectionRecord, Judged};
+use crate::algorithm::balance::EjectionRecord;
 use crate::ground::settings::Settings;
 use crate::ground::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use crate::ground::sync::{Mutex, Swap, lock};
@@ -45,7 +46,8 @@ pub(crate) struct Balancer {
 impl Balancer {
     pub(super) fn new(parts: LayerParts<BalanceConfig>) -> Self {
         let LayerParts { settings, readiness_limit, instruments } = parts;
-        let breakers = settings.read(|config| PartBreakers::new(readiness_limit, &config.circuit_breaker));
+        let owner = instruments.clone();
+        let breakers = settings.read(|config| PartBreakers::new(readiness_limit, &config.circuit_breaker, owner));
         let common = Arc::new(SetState::new(instruments, breakers));
         let set = EndpointSet::new(0, Arc::new([]), &settings.read(BalanceConfig::choice));
         Self {
@@ -69,21 +71,23 @@ impl Balancer {
 
     /// Sets how the endpoint with this key is used. `false`: there is none.
     pub(super) fn set_mode(&self, key: &str, mode: EndpointMode) -> bool {
-        let settings = self.settings.read(BalanceConfig::choice);
-        let replaced = {
-            let _records = lock(&self.records);
+        let (settings, now) = (self.settings.read(BalanceConfig::choice), time::now());
+        let (restored, replaced) = {
+            let mut records = lock(&self.records);
             let set = self.set.load();
             let Some(member) = set.members.iter().find(|member| member.endpoint.key() == key) else { return false };
             let before = member.state.standing.now().mode();
             member.state.standing.set_mode(mode);
             if mode == EndpointMode::Serving && matches!(before, EndpointMode::Draining | EndpointMode::Isolated) {
-                member.state.warm_up(time::now());
+                member.state.warm_up(now);
             }
-            self.publish(set.with_new_modes(&settings))
+            // A smaller tier allows fewer ejections.
+            let restored = ejections::bound(&settings.outliers, &mut records, &set.members, now);
+            (restored, self.publish(set.with_new_modes(&settings)))
         };
-        drop(replaced);
         telemetry::endpoint_controlled(self.instruments(), key, mode.as_str());
         self.serve_all();
+        ejections::report(self.instruments(), &restored, &replaced.members);
         true
     }
 
@@ -106,17 +110,35 @@ impl Balancer {
         self.set.swap(Arc::new(set))
     }
 
-    /// A stream is followed, or has ended. Calls wait for the first set of a stream as they wait for a permit.
-    pub(super) fn set_awaiting(&self, awaits_set: bool) {
-        self.awaits_set.store(awaits_set, Ordering::Release);
-        if !awaits_set {
-            self.serve_all();
+    /// The epoch of a stream that is followed from now on, instead of the former one. Calls wait for its first set as they wait for a
+    /// permit.
+    pub(super) fn begin_discovery(&self) -> u64 {
+        let _records = lock(&self.records);
+        self.awaits_set.store(true, Ordering::Release);
+        self.discovery.begin()
+    }
+
+    /// The stream of this epoch has ended. Unless it is superseded, no set comes any more, and calls that wait for one are refused.
+    pub(super) fn end_discovery(&self, epoch: u64) {
+        {
+            // With the lock of `begin_discovery`: otherwise the end of the former stream could end the wait for the next one.
+            let _records = lock(&self.records);
+            if !self.discovery.is_current(epoch) {
+                return;
+            }
+            self.awaits_set.store(false, Ordering::Release);
         }
+        self.serve_all();
+    }
+
+    /// Whether a stream is followed that may still yield the first set.
+    pub(super) fn awaits_set(&self) -> bool {
+        self.awaits_set.load(Ordering::Acquire)
     }
 
     /// Whether calls get an endpoint of this set sooner or later.
     pub(super) fn may_serve(&self, set: &EndpointSet) -> bool {
-        set.serves_best().is_some() || set.members.is_empty() && self.awaits_set.load(Ordering::Acquire)
+        set.serves_best().is_some() || set.members.is_empty() && self.awaits_set()
     }
 
     /// Forgets the endpoints that left long ago, at most once for each comparison of the set.
@@ -158,16 +180,14 @@ impl Balancer {
             for member in self.set.load().members.iter() {
                 member.state.adopt(&config);
             }
-            let replaced = {
+            let (restored, replaced) = {
                 let mut records = lock(&self.records);
-                let set = self.set.load();
-                let mut judged: Vec<_> =
-                    records.iter().map(|record| Judged { record: *record, ..Judged::default() }).collect();
-                apply(&settings.outliers.bound(&mut judged), &set.members, time::now());
-                *records = judged.into_iter().map(|judged| judged.record).collect();
-                look_at_breakers(&set.members, time::now());
-                self.publish(set.judged(&settings))
+                let (set, now) = (self.set.load(), time::now());
+                let restored = ejections::bound(&settings.outliers, &mut records, &set.members, now);
+                look_at_breakers(&set.members, now);
+                (restored, self.publish(set.judged(&settings)))
             };
+            ejections::report(self.instruments(), &restored, &replaced.members);
             drop(replaced);
             self.queue.set_turns(config.turns());
             // Another thread may have stored other settings, and its pass may have been overtaken by this one.
@@ -181,9 +201,13 @@ impl Balancer {
 
 impl WaitingCalls for Balancer {
     fn serve(&self, endpoint: &Arc<EndpointState>) {
-        let set = self.set.load();
+        let (set, now) = (self.set.load(), time::now());
         if endpoint.serves(Wanted::Healthy) || set.serves_best().is_some_and(|wanted| endpoint.serves(wanted)) {
-            self.queue.serve(endpoint, set.limits.max_concurrent, time::now());
+            self.queue.serve(endpoint, set.limits.max_concurrent, now);
+        } else if endpoint.take_wanted_probe() {
+            // The queue grants no probes: a waiting call takes one when it looks at the endpoints, which it did while this permit was
+            // taken. It is not woken by every release: a permit is also released when the breaker refuses the call that has looked.
+            self.queue.wake_all();
         }
     }
 }
@@ -200,18 +224,6 @@ pub(super) fn look_at_breakers(members: &[Member], now: Instant) -> bool {
         changed
     };
     members.iter().fold(false, |changed, member| look(member) | changed)
-}
-
-/// Makes changes of the records visible to calls.
-pub(super) fn apply(changes: &[EjectionChange], members: &[Member], now: Instant) {
-    for change in changes {
-        match change {
-            EjectionChange::Ejected(i, _) => {
-                members.get(*i).into_iter().for_each(|member| member.state.standing.eject())
-            }
-            EjectionChange::Restored(i) => members.get(*i).into_iter().for_each(|member| member.state.restore(now)),
-        }
-    }
 }
 
 impl fmt::Debug for Balancer {

@@ -119,7 +119,8 @@ pub struct SlowStartConfig {
 
 impl Default for SlowStartConfig {
     fn default() -> Self {
-        Self { window: Duration::from_secs(10), aggression: 1.0, min_weight: 0.1 }
+        let SlowStart { window, aggression, min_weight } = SlowStart::default();
+        Self { window, aggression, min_weight }
     }
 }
 
@@ -135,7 +136,7 @@ impl Validate for SlowStartConfig {
     }
 }
 
-/// When an endpoint that does worse than the others of its set gets no calls for a while, after gRPC's outlier detection (A50): its
+/// When an endpoint that does worse than the others of its tier gets no calls for a while, after gRPC's outlier detection (A50): its
 /// success rate is below those of the others, nearly all of its calls fail, or it is several times slower.
 #[derive(Clone, Debug, PartialEq)]
 #[cfg_attr(feature = "config", derive(serde::Serialize, serde::Deserialize), serde(default, deny_unknown_fields))]
@@ -152,7 +153,7 @@ pub struct EjectionConfig {
     /// The length of the longest ejection, unless `base_time` is longer. Default: 5 minutes, as in A50.
     #[cfg_attr(feature = "config", serde(with = "HumanTime"))]
     pub max_time: Duration,
-    /// The largest share of the set that is ejected, in percent, up to 100. One endpoint always may be, and one always stays.
+    /// The largest share of a tier that is ejected, in percent, up to 100. One of its endpoints always may be, and one always stays.
     /// Default: 50. A50 has 10, which protects nothing if a third of the set is bad.
     #[cfg_attr(all(test, feature = "config"), schemars(range(max = 100)))]
     pub max_percent: u32,

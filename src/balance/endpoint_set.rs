@@ -41,6 +41,16 @@ pub(super) struct Member {
     pub(super) state: Arc<EndpointState>,
 }
 
+impl Member {
+    /// The tier that it is in now. The standbys by hand are a tier after all others.
+    pub(super) fn tier(&self) -> u16 {
+        match self.state.standing.now().mode() {
+            EndpointMode::Standby => u16::from(u8::MAX) + 1,
+            _ => self.endpoint.tier().into(),
+        }
+    }
+}
+
 /// The endpoints of a tier, dense: a choice among many reads as few lines of memory as it can.
 #[derive(Debug)]
 struct TierMembers {
@@ -73,6 +83,13 @@ impl TierMembers {
     fn states(&self) -> impl Iterator<Item = &Arc<EndpointState>> {
         self.members.iter().map(|member| &member.state)
     }
+
+    /// The endpoints of the tier from this position of the set on, and then those before it; not the one that is there.
+    fn others(&self, position: usize) -> impl Iterator<Item = Chosen<'_>> {
+        let (before, after) = self.members.split_at(self.members.partition_point(|member| member.position <= position));
+        let others = after.iter().chain(before).filter(move |member| member.position != position);
+        others.map(|TierMember { state, position }| Chosen { position: *position, state })
+    }
 }
 
 /// What a choice is made for.
@@ -90,14 +107,9 @@ pub(super) struct ChoiceFor<'a> {
 impl EndpointSet {
     /// A set of these members, in the tiers that they have now.
     pub(super) fn new(generation: u64, members: Arc<[Member]>, settings: &ChoiceSettings) -> Self {
-        // The standbys by hand are a tier after all others.
-        let tier = |member: &Member| match member.state.standing.now().mode() {
-            EndpointMode::Standby => u16::from(u8::MAX) + 1,
-            _ => member.endpoint.tier().into(),
-        };
         let mut positions = BTreeMap::<u16, Vec<usize>>::new();
         for (i, member) in members.iter().enumerate() {
-            positions.entry(tier(member)).or_default().push(i);
+            positions.entry(member.tier()).or_default().push(i);
         }
         let weight = |i: &usize| members.get(*i).map_or(0.0, |member| member.endpoint.weight());
         let member = |position: usize| {
@@ -242,14 +254,23 @@ impl EndpointSet {
     /// Whether a call may use this endpoint now.
     #[inline]
     pub(super) fn is_free(&self, state: &EndpointState, choice: ChoiceFor<'_>) -> bool {
+        self.has_permit(state) && self.is_usable(state, choice)
+    }
+
+    #[inline]
+    pub(super) fn has_permit(&self, state: &EndpointState) -> bool {
+        state.load.in_flight() < self.limits.max_concurrent
+    }
+
+    /// Whether a call may use this endpoint now, apart from its permits.
+    #[inline]
+    pub(super) fn is_usable(&self, state: &EndpointState, choice: ChoiceFor<'_>) -> bool {
         let standing = state.standing.now();
         let is_refused = || {
             (choice.closed_only || state.breaker.refuses_until(choice.now).is_some())
                 && !(choice.wanted == Wanted::Unreachable && state.breaker.is_unreachable())
         };
-        standing.is_usable(choice.wanted)
-            && state.load.in_flight() < self.limits.max_concurrent
-            && !(standing.is_restricted() && is_refused())
+        standing.is_usable(choice.wanted) && !(standing.is_restricted() && is_refused())
     }
 
     /// Whether a call that waits gets a permit of an endpoint, sooner or later.
@@ -273,12 +294,12 @@ impl EndpointSet {
         self.members.iter().filter_map(|member| member.state.breaker.refuses_until(now)).min()
     }
 
-    /// The positions of the other endpoints: those of the same tier first.
-    pub(super) fn others(&self, i: usize) -> impl Iterator<Item = usize> + '_ {
-        let number = self.members.len();
-        let tier = move |i: usize| self.get(i).map(|member| member.endpoint.tier());
-        let after = move || (1..number).map(move |step| (i + step) % number);
-        after().filter(move |other| tier(*other) == tier(i)).chain(after().filter(move |other| tier(*other) != tier(i)))
+    /// The other endpoints: those of its tier, and then those of the other tiers in their order. Within a tier the first one is that
+    /// after the position, so that calls which find it taken do not all go to one endpoint.
+    pub(super) fn others(&self, position: usize) -> impl Iterator<Item = Chosen<'_>> {
+        let is_own = move |tier: &&TierMembers| tier.members.iter().any(|member| member.position == position);
+        let rest = self.tiers.iter().filter(move |tier| !is_own(tier));
+        self.tiers.iter().filter(is_own).chain(rest).flat_map(move |tier| tier.others(position))
     }
 }
 

@@ -13,7 +13,7 @@ use super::config::BalanceConfig;
 use super::standing::{Standing, Wanted};
 use crate::algorithm::balance::{CallCounter, EndpointLoad, SetLoad, SlowStart};
 use crate::algorithm::estimate::Estimate;
-use crate::ground::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use crate::ground::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use crate::ground::time::Instant;
 use crate::ground::verdict::Verdict;
 use crate::layers::circuit_breaker::{PartBreaker, PartBreakers};
@@ -40,6 +40,8 @@ pub(super) struct EndpointState {
     pub(super) load: EndpointLoad,
     /// The calls since the last comparison of the set.
     pub(super) counter: CallCounter,
+    /// Whether a waiting call has found it half-open and full.
+    wants_probe: AtomicBool,
 }
 
 /// The next field begins a line of memory.
@@ -50,7 +52,7 @@ struct LineStart;
 impl EndpointState {
     pub(super) fn new(key: Arc<str>, config: &BalanceConfig, common: &Arc<SetState>) -> Self {
         Self {
-            breaker: common.breakers.breaker(&config.circuit_breaker),
+            breaker: common.breakers.breaker(&config.circuit_breaker, Arc::clone(&key)),
             common: Arc::clone(common),
             failed_client: AtomicU64::new(0),
             key,
@@ -61,6 +63,7 @@ impl EndpointState {
             standing: Standing::default(),
             load: EndpointLoad::new(),
             counter: CallCounter::new(),
+            wants_probe: AtomicBool::new(false),
         }
     }
 
@@ -68,6 +71,17 @@ impl EndpointState {
     pub(super) fn serves(&self, wanted: Wanted) -> bool {
         let admits = || self.breaker.admits_all() || wanted == Wanted::Unreachable && self.breaker.is_unreachable();
         self.standing.now().is_usable(wanted) && admits()
+    }
+
+    /// A call that waits would be a probe here, and all permits are taken. Afterwards it must look at the permits once more.
+    pub(super) fn want_probe(&self) {
+        // In one total order with the permits: either the call sees a release, or the release sees that a probe is wanted.
+        self.wants_probe.swap(true, Ordering::SeqCst);
+    }
+
+    /// Whether a call has wanted to be a probe here since the last time.
+    pub(super) fn take_wanted_probe(&self) -> bool {
+        self.wants_probe.swap(false, Ordering::SeqCst)
     }
 
     /// Ends the ejection. The endpoint gets its calls back slowly.

@@ -64,3 +64,21 @@ fn loom_balance_new_set_beside_a_call_that_begins_to_wait_is_not_missed() {
         drop((held, before));
     });
 }
+
+#[test]
+fn loom_balance_end_of_a_superseded_stream_does_not_end_the_wait_for_the_next_one() {
+    loom::model(|| {
+        let layer = BalanceLayer::new(BalanceConfig::default()).expect("a valid config");
+        let handle = layer.handle();
+        let first = handle.balancer().begin_discovery();
+        let ends = {
+            let handle = handle.clone();
+            thread::spawn(move || handle.balancer().end_discovery(first))
+        };
+        let second = handle.balancer().begin_discovery();
+        ends.join().expect("it does not panic");
+        assert!(handle.balancer().awaits_set(), "the second stream may yield a set");
+        handle.balancer().end_discovery(second);
+        assert!(!handle.balancer().awaits_set());
+    });
+}

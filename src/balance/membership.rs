@@ -3,12 +3,13 @@
 use std::collections::HashMap;
 use std::sync::{Arc, Weak};
 
-use super::balancer::{Balancer, apply, look_at_breakers};
+use super::balancer::{Balancer, look_at_breakers};
 use super::config::BalanceConfig;
+use super::ejections;
 use super::endpoint::{self, Endpoint};
 use super::endpoint_set::{EndpointSet, Member};
 use super::endpoint_state::EndpointState;
-use crate::algorithm::balance::{EjectionRecord, Judged};
+use crate::algorithm::balance::EjectionRecord;
 use crate::ground::error::InvalidConfig;
 use crate::ground::sync::{foreign, lock};
 use crate::ground::time;
@@ -38,7 +39,7 @@ impl Balancer {
             .zip(records.iter())
             .map(|(member, record)| (member.endpoint.key(), (member, *record)))
             .collect();
-        let (mut members, mut judged) = (Vec::with_capacity(endpoints.len()), Vec::with_capacity(endpoints.len()));
+        let (mut members, mut kept) = (Vec::with_capacity(endpoints.len()), Vec::with_capacity(endpoints.len()));
         let (mut departed, mut returned) = (lock(&self.departed), Vec::new());
         for endpoint in endpoints {
             let (state, record) = match known.get(endpoint.key()) {
@@ -61,13 +62,14 @@ impl Balancer {
             };
             state.load.set_weight(endpoint.weight());
             members.push(Member { endpoint, state });
-            judged.push(Judged { record, ..Judged::default() });
+            kept.push(record);
         }
-        // A smaller set allows fewer ejections.
-        apply(&settings.outliers.bound(&mut judged), &members, now);
-        *records = judged.into_iter().map(|judged| judged.record).collect();
+        // A smaller tier allows fewer ejections.
+        let restored = ejections::bound(&settings.outliers, &mut kept, &members, now);
+        *records = kept;
         look_at_breakers(&members, now);
-        let after = EndpointSet::new(before.generation + 1, members.into(), &settings);
+        let members: Arc<[Member]> = members.into();
+        let after = EndpointSet::new(before.generation + 1, Arc::clone(&members), &settings);
         let addresses: HashMap<&str, &str> =
             after.members.iter().map(|member| (member.endpoint.key(), member.endpoint.address())).collect();
         let has_moved = |member: &&Member| {
@@ -100,6 +102,7 @@ impl Balancer {
         }
         left.iter().map(|(state, _)| state).chain(&moved).for_each(|state| foreign(|| state.moved.notify_waiters()));
         self.serve_all();
+        ejections::report(self.instruments(), &restored, &members);
         Ok(())
     }
 

@@ -37,7 +37,7 @@
 //!   there is no other one, calls still go there, and find out at once that it is back.
 //! - **Fails more, or is slower, than the others:** the choice avoids it within a few calls, and tries it again every few seconds. Where
 //!   load leaves no choice, it is *ejected*: once in an interval all endpoints are compared, and an outlier gets no calls for a while
-//!   ([`EjectionConfig`]). At most a share of the set is ejected, and one endpoint always stays. An ejection cuts no call.
+//!   ([`EjectionConfig`]). At most a share of each tier is ejected, and one of its endpoints always stays. An ejection cuts no call.
 //! - **New, or back** from an ejection, from an open breaker, or from draining or isolation by hand: it gets its full share slowly
 //!   ([`SlowStartConfig`]).
 //! - **By hand:** an endpoint can be drained, isolated or kept as a standby ([`EndpointMode`]), through the
@@ -120,7 +120,8 @@
 //! - **Measured:** the endpoint's own time, as its circuit breaker [measures](crate::evidence) it. With a breaker that is not enabled: the
 //!   time from the permit to the head.
 //! - **A name** ([`named`](BalanceLayer::named)) shows the layer in refusals, logs, metrics and the [registry](crate::registry): its
-//!   endpoints with their state, and the endpoints' time by verdict. The endpoints' breakers have no names.
+//!   endpoints with their state, and the endpoints' time by verdict. The endpoints' breakers have no names; their events have that of the balancer,
+//!   and the endpoint.
 //! - **Cost:** a choice takes constant time, whatever the number of endpoints, and does not allocate. A call clones one client. Once in an
 //!   interval one call compares the endpoints, which takes about a microsecond for each.
 //! - **Place:** innermost, in place of the client; deadline, retry and hedge are around it, as `stack::balanced_client` assembles them. A bulkhead or a breaker around it would refuse calls
@@ -203,6 +204,7 @@ mod connections;
 mod constructors;
 mod departed;
 mod discovery;
+mod ejections;
 mod endpoint;
 mod endpoint_call;
 mod endpoint_set;

@@ -91,7 +91,13 @@ impl Balancer {
         let choice = ChoiceFor { wanted, now, load: &self.common.load, attempted: None, closed_only: false };
         set.restricted.iter().find_map(|i| {
             let endpoint = set.at(*i)?;
-            set.is_free(endpoint.state, choice).then(|| place(set, endpoint, bound, choice))?
+            if !set.is_usable(endpoint.state, choice) {
+                return None;
+            }
+            if !set.has_permit(endpoint.state) {
+                endpoint.state.want_probe();
+            }
+            place(set, endpoint, bound, choice)
         })
     }
 
@@ -120,8 +126,7 @@ fn pick_free(set: &EndpointSet, choice: ChoiceFor<'_>, bound: CallDeadline) -> O
     let chosen = set.choose(choice)?;
     place(chosen).or_else(|| {
         let again = set.choose(ChoiceFor { closed_only: true, ..choice });
-        let others = set.others(chosen.position).filter_map(|i| set.at(i));
-        let mut free = others.filter(|endpoint| set.is_free(endpoint.state, choice));
+        let mut free = set.others(chosen.position).filter(|endpoint| set.is_free(endpoint.state, choice));
         again.and_then(place).or_else(|| free.find_map(place))
     })
 }

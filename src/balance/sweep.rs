@@ -1,7 +1,8 @@
 //! The comparison of the endpoints at the end of each interval.
 
-use super::balancer::{Balancer, apply};
+use super::balancer::Balancer;
 use super::config::BalanceConfig;
+use super::ejections;
 use super::endpoint_set::Member;
 use crate::algorithm::balance::Judged;
 use crate::ground::chance;
@@ -39,17 +40,17 @@ impl Balancer {
             .members
             .iter()
             .zip(records.iter())
-            .map(|(member, record)| Judged { record: *record, counts: counts(member) })
+            .map(|(member, record)| Judged { record: *record, counts: counts(member), tier: member.tier() })
             .collect();
         let changes = settings.outliers.sweep(now, &mut judged, chance::sample);
         *records = judged.into_iter().map(|judged| judged.record).collect();
-        apply(&changes, &set.members, now);
+        ejections::apply(&changes, &set.members, now);
         let replaced = (!changes.is_empty()).then(|| self.publish(set.judged(&settings)));
         drop(set);
         drop(records);
-        if replaced.is_some() {
-            drop(replaced);
+        if let Some(replaced) = replaced {
             self.serve_all();
+            ejections::report(self.instruments(), &changes, &replaced.members);
         }
     }
 }

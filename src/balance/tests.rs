@@ -8,7 +8,7 @@ use futures::task::noop_waker_ref;
 
 use super::endpoint_set::EndpointSet;
 use super::waiter::Waiter;
-use super::{BalanceConfig, BalanceHandle, BalanceLayer, Endpoint};
+use super::{BalanceConfig, BalanceHandle, BalanceLayer, Endpoint, EndpointMode};
 use crate::admission::gate::PermitRequest;
 use crate::ground::scope;
 use crate::ground::time;
@@ -70,6 +70,22 @@ async fn call_that_returns_to_the_queue_is_served_first() {
     assert!(second.poll(&mut cx).is_pending());
     drop(second);
     assert_eq!((handle.in_flight(), handle.waiting()), (1, 0));
+}
+
+/// Where a call is tried that the chosen endpoint has refused: a standby by hand is in the last tier, whatever tier it came from.
+#[test]
+fn other_endpoints_are_in_the_order_of_their_tiers() {
+    let endpoints = [0, 2, 0, 1, 0, 1].into_iter().enumerate();
+    let endpoints = endpoints.map(|(i, tier)| Endpoint::new(i.to_string()).with_tier(tier));
+    let layer = BalanceLayer::new(BalanceConfig::default()).expect("a valid config");
+    let handle = layer.with_endpoints(endpoints).expect("a valid set").handle();
+    let others =
+        |position| handle.balancer().set.load().others(position).map(|other| other.position).collect::<Vec<_>>();
+    assert_eq!(others(2), [4, 0, 3, 5, 1]);
+    assert_eq!(others(5), [3, 0, 2, 4, 1]);
+    assert!(handle.set_mode("4", EndpointMode::Standby));
+    assert_eq!(others(2), [0, 3, 5, 1, 4]);
+    assert_eq!(others(4), [0, 2, 5, 3, 1]);
 }
 
 /// A waker of a faulty executor.

@@ -56,6 +56,12 @@ impl WaitQueue {
         wake(woken);
     }
 
+    /// Wakes all waiting calls, which look at the endpoints again.
+    pub(super) fn wake_all(&self) {
+        let woken = lock(&self.queue).take_wakers();
+        wake(woken);
+    }
+
     fn serve_all_locked(&self, queue: &mut Queue, set: &EndpointSet, now: Instant) -> Vec<Waker> {
         let mut woken = Vec::new();
         for member in set.serving() {

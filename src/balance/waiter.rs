@@ -7,6 +7,7 @@ use super::permit::Permit;
 use crate::admission::gate::{GateQueuePosition, Outcome, PermitRequest, wake};
 use crate::admission::timer::Timer;
 use crate::algorithm::queue::{Refusal, Until};
+use crate::ground::error::Reason;
 use crate::ground::sync::foreign;
 use crate::ground::time::{self, Instant};
 
@@ -79,7 +80,8 @@ impl Waiter {
         if self.timer.poll_until(cx, at).is_pending() {
             return Poll::Pending;
         }
-        if at < self.until.at {
+        // If it is too early, the runtime has shut down, and no timer works any more: the call would look at the endpoints all the time.
+        if at < self.until.at && time::now() >= at {
             return Poll::Ready(None);
         }
         let outcome = self.leave().unwrap_or(Outcome::Refused(self.until.reason));
@@ -90,13 +92,20 @@ impl Waiter {
         self.position = None;
         let result = match outcome {
             Outcome::Granted(permit) => Ok(permit),
-            Outcome::Refused(reason) => {
-                Err(self.balancer.queue.refuse(reason, self.wanted.deadline, &self.balancer.set.load()))
-            }
+            Outcome::Refused(reason) => Err(self.refusal(reason)),
         };
         // Disarming drops a waker, which is foreign code. By now the permit has an owner, even if that panics.
         self.timer.disarm();
         result
+    }
+
+    /// The refusal of a call that has waited. If no set of endpoints has come in all that time, no permit was missing.
+    fn refusal(&self, reason: Reason) -> Refusal {
+        let set = self.balancer.set.load();
+        if set.members.is_empty() && matches!(reason, Reason::QueueTimeout | Reason::NotInTime) {
+            return Refusal { numbers: set.numbers(time::now()), ..Refusal::new(Reason::NoEndpoints) };
+        }
+        self.balancer.queue.refuse(reason, self.wanted.deadline, &set)
     }
 
     fn leave(&mut self) -> Option<Outcome<Permit>> {

@@ -3,6 +3,7 @@
 //! A storm of refusals must not become a storm of log lines: one layer value logs the same event for the same reason at most once a
 //! second, with the number of `suppressed` ones.
 
+use std::sync::Arc;
 #[cfg(feature = "http")]
 use std::time::Duration;
 
@@ -180,17 +181,43 @@ pub(crate) fn chaos_over(instruments: &Instruments) {
     log_event!(WARN, count, name = name(instruments), layer = "chaos", "faults are over");
 }
 
+/// The breaker of an endpoint in the log. It has the name of its balancer, and counts with all nameless breakers.
+#[derive(Debug)]
+pub(crate) struct EndpointLog {
+    balancer: Instruments,
+    key: Arc<str>,
+    /// What was logged, by the new state: many endpoints may fail at once, and each of them is worth a line.
+    transitions: [Count; STATES.len()],
+}
+
+impl EndpointLog {
+    pub(crate) fn new(balancer: Instruments, key: Arc<str>) -> Self {
+        Self { balancer, key, transitions: [const { Count::new() }; STATES.len()] }
+    }
+}
+
 /// A circuit breaker changed its state, with the numbers of the outage, unless it is over.
-pub(crate) fn transition(instruments: &Instruments, from: &'static str, to: &'static str, numbers: Numbers) {
+pub(crate) fn transition(
+    instruments: &Instruments,
+    endpoint: Option<&EndpointLog>,
+    from: &'static str,
+    to: &'static str,
+    numbers: Numbers,
+) {
     let number = |state| STATES.iter().position(|name| *name == state);
     let (Some(from_number), Some(to_number)) = (number(from), number(to)) else { return };
-    let count: &Count = &instruments.tally().transitions[from_number][to_number];
+    let mut count: &Count = &instruments.tally().transitions[from_number][to_number];
     count.add();
+    if let Some(endpoint) = endpoint {
+        count = &endpoint.transitions[to_number];
+        count.add();
+    }
     log_event!(
         WARN,
         count,
-        name = name(instruments),
+        name = name(endpoint.map_or(instruments, |endpoint| &endpoint.balancer)),
         layer = "circuit_breaker",
+        endpoint = endpoint.map(|endpoint| field::display(text::short_line(&*endpoint.key))),
         from,
         to,
         opened_by = numbers.opened_by().map(TripCause::as_str),
@@ -269,22 +296,50 @@ pub(crate) fn endpoint_checked(instruments: &Instruments, key: &str, result: Res
     }
 }
 
+/// An endpoint gets no calls for a while, because it does worse than the others of its tier. Always logged: an endpoint is ejected once
+/// in a while, and each of several is worth a line.
+pub(crate) fn endpoint_ejected(instruments: &Instruments, key: &str, why: &'static str) {
+    let endpoint = text::short_line(key);
+    foreign(
+        || tracing::info!(target: "seawall", name = name(instruments), layer = "balance", %endpoint, why, "endpoint ejected"),
+    );
+}
+
+/// The ejection of an endpoint is over.
+pub(crate) fn endpoint_restored(instruments: &Instruments, key: &str) {
+    let endpoint = text::short_line(key);
+    foreign(
+        || tracing::info!(target: "seawall", name = name(instruments), layer = "balance", %endpoint, "endpoint restored"),
+    );
+}
+
+/// A source has more endpoints than the balancer may have, and those beyond `max_endpoints` get no calls.
+pub(crate) fn endpoints_exceeded(instruments: &Instruments, max_endpoints: usize) {
+    foreign(
+        || tracing::warn!(target: "seawall", name = name(instruments), layer = "balance", max_endpoints, "too many endpoints"),
+    );
+}
+
 /// The source of a balancer's endpoints has ended. The last set stays.
 pub(crate) fn discovery_ended(instruments: &Instruments) {
     foreign(|| tracing::warn!(target: "seawall", name = name(instruments), layer = "balance", "discovery ended"));
 }
 
 /// A source of a balancer's endpoints has failed. The last set stays.
-pub(crate) fn discovery_failed(error: &(dyn std::error::Error + 'static)) {
+pub(crate) fn discovery_failed(instruments: &Instruments, error: &(dyn std::error::Error + 'static)) {
     let error = text::one_line_of_error(error);
-    foreign(|| tracing::warn!(target: "seawall", layer = "balance", %error, "discovery failed"));
+    foreign(
+        || tracing::warn!(target: "seawall", name = name(instruments), layer = "balance", %error, "discovery failed"),
+    );
 }
 
 /// A name was not resolved. The last set stays.
 #[cfg(feature = "dns")]
-pub(crate) fn resolution_failed(host: &str, error: &std::io::Error) {
+pub(crate) fn resolution_failed(instruments: &Instruments, host: &str, error: &std::io::Error) {
     let error = text::one_line_of_error(error);
-    foreign(|| tracing::warn!(target: "seawall", layer = "balance", ?host, %error, "resolution failed"));
+    foreign(
+        || tracing::warn!(target: "seawall", name = name(instruments), layer = "balance", ?host, %error, "resolution failed"),
+    );
 }
 
 /// The hint for a body that is cut while it is read.

@@ -25,9 +25,9 @@ pub(crate) use counted::Counted;
 #[cfg(feature = "dns")]
 pub(crate) use events::resolution_failed;
 pub(crate) use events::{
-    AttemptSpan, NAMELESS, SLOW, chaos_over, controlled, discovery_ended, discovery_failed, endpoint_checked,
-    endpoint_controlled, endpoints_rejected, fell_back, hedged, injected, not_fallen_back, not_hedged, not_retried,
-    quarantined, reloaded, retried, transition,
+    AttemptSpan, EndpointLog, NAMELESS, SLOW, chaos_over, controlled, discovery_ended, discovery_failed,
+    endpoint_checked, endpoint_controlled, endpoint_ejected, endpoint_restored, endpoints_exceeded, endpoints_rejected,
+    fell_back, hedged, injected, not_fallen_back, not_hedged, not_retried, quarantined, reloaded, retried, transition,
 };
 #[cfg(feature = "http")]
 pub(crate) use events::{answered, body_cut};

@@ -3,8 +3,10 @@
 use seawall::balance::EndpointMode;
 use seawall::circuit_breaker::CircuitBreakerConfig;
 use seawall::deadline::DeadlineLayer;
+use seawall::error::Reason;
 use tower::Layer;
 
+use super::refusals::refused;
 use super::*;
 
 /// A breaker opens at the first failure, for 30 s.
@@ -159,5 +161,64 @@ async fn calls_that_a_connection_gives_back_at_once_open_no_breaker() {
             assert_eq!(call.await.unwrap().unwrap_err().to_string(), "out of order");
         }
         servers.set(0, Behaviour::Answers(MS));
+    }
+}
+
+/// The break of the second endpoint ends while a call that hangs has its only permit, so that the waiting call is no probe then. It is
+/// once the permit is released.
+#[tokio::test(start_paused = true)]
+async fn permit_released_at_a_half_open_endpoint_wakes_the_waiting_call() {
+    let servers = Servers::answering(2, MS);
+    let mut config = BalanceConfig { max_concurrent: 2, max_wait: 1000 * SECOND, ..opens_at_once() };
+    config.circuit_breaker.max_hold = 1000 * SECOND;
+    let layer = servers.layer(config.clone());
+    let (handle, service) = (layer.handle(), servers.service(&layer));
+    assert!(handle.set_mode("0", EndpointMode::Isolated));
+    servers.set(1, Behaviour::Hangs);
+    let hangs = tokio::spawn(service.clone().oneshot(0));
+    settle().await;
+    servers.set(1, Behaviour::Fails(MS));
+    fail(&service, 1).await;
+    assert!(handle.set_mode("0", EndpointMode::Serving));
+    config.max_concurrent = 1;
+    layer.reload(&config).unwrap();
+    servers.set(0, Behaviour::Answers(500 * SECOND));
+    let long = tokio::spawn(service.clone().oneshot(0));
+    settle().await;
+    assert_eq!(servers.running(), [1, 1]);
+
+    servers.set(1, Behaviour::Answers(MS));
+    let waits = tokio::spawn(service.clone().oneshot(0));
+    sleep(60 * SECOND).await;
+    assert_eq!((handle.waiting(), servers.running()), (1, vec![1, 1]), "the break is over");
+    let released = Instant::now();
+    hangs.abort();
+    assert_eq!(waits.await.unwrap().unwrap(), 1);
+    assert!(released.elapsed() < SECOND, "{:?}", released.elapsed());
+    assert_eq!(long.await.unwrap().unwrap(), 0);
+}
+
+/// Timers of a runtime that has shut down fire at once: a call that waits for the end of a break must not poll one in a loop.
+#[test]
+fn wait_for_a_break_in_a_shut_down_runtime_ends_at_once() {
+    let ended = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().unwrap();
+    let handle = ended.handle().clone();
+    let servers = Servers::answering(2, MS);
+    let config = BalanceConfig { max_concurrent: 1, max_wait: 1000 * SECOND, ..opens_at_once() };
+    let service = servers.service(&servers.layer(config));
+    let [mut hangs, mut waits] = [0, 1].map(|n| Box::pin(service.clone().oneshot(n)));
+    ended.block_on(async {
+        fail_first(&servers, 1);
+        fail(&service, 1).await;
+        servers.set(1, Behaviour::Hangs);
+        assert!(futures::poll!(&mut hangs).is_pending());
+        assert!(futures::poll!(&mut waits).is_pending());
+    });
+    drop(ended);
+    let _inside = handle.enter();
+    let context = &mut Context::from_waker(std::task::Waker::noop());
+    match waits.as_mut().poll(context) {
+        Poll::Ready(result) => assert_eq!(refused(result).reason(), Reason::QueueTimeout),
+        Poll::Pending => panic!("nothing would wake it"),
     }
 }

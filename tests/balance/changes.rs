@@ -1,8 +1,13 @@
 //! The set and the settings change while calls are in flight.
 
+use proptest::prelude::*;
+use seawall::circuit_breaker::State;
 use seawall::deadline::DeadlineLayer;
+use seawall::registry::Registry;
 use tower::Layer;
 
+use super::breakers::opens_at_once;
+use super::by_hand::listed;
 use super::*;
 
 #[tokio::test(start_paused = true)]
@@ -215,5 +220,61 @@ async fn states_of_endpoints_that_left_at_one_moment_are_bounded() {
         let kept = ["a", "b", "c", "d"].map(|name| set(name).filter(is_kept).count());
         assert_eq!(kept.iter().sum::<usize>(), 6, "{kept:?}");
         assert!(between.is_zero() || kept == [0, 0, 3, 3], "{kept:?}");
+    }
+}
+
+/// What is known of each endpoint, by its key: its breaker, its cost and its calls in flight.
+type Known = std::collections::BTreeMap<String, (State, Option<Duration>, u64)>;
+
+fn known(registry: &Registry) -> Known {
+    let known = listed(registry).into_iter();
+    known.map(|endpoint| (endpoint.key, (endpoint.breaker, endpoint.cost, endpoint.in_flight))).collect()
+}
+
+/// Two of six servers fail, so that their breakers open, two hang, and two answer.
+async fn changes_keep_the_state(sets: Vec<Vec<(usize, u8, u16)>>) -> Result<(), TestCaseError> {
+    let servers = Servers::answering(6, 10 * MS);
+    let registry = Registry::new();
+    let layer = servers.layer(BalanceConfig { max_concurrent: 4, ..opens_at_once() });
+    let layer = layer.named_in(&registry, "orders").unwrap();
+    let (handle, service) = (layer.handle(), servers.service(&layer));
+    load(service.clone(), 100, SECOND).await;
+    [0, 1].into_iter().for_each(|server| servers.set(server, Behaviour::Fails(MS)));
+    breakers::fail(&service, 2).await;
+    [2, 3].into_iter().for_each(|server| servers.set(server, Behaviour::Hangs));
+    let calls: Vec<_> = (0..12).map(|_| tokio::spawn(service.clone().oneshot(0))).collect();
+    sleep(50 * MS).await;
+    let mut ever = known(&registry);
+    prop_assert!(ever["0"].0 == State::Open && ever["1"].0 == State::Open && ever["2"].2 > 0 && ever["4"].1.is_some());
+    for set in sets {
+        let endpoint = |(server, tier, weight): (usize, u8, u16)| {
+            Endpoint::new(server.to_string()).with_tier(tier).with_weight(f64::from(weight))
+        };
+        handle.set_endpoints(set.into_iter().map(endpoint)).unwrap();
+        let now = known(&registry);
+        for (key, state) in &now {
+            prop_assert_eq!(state, &ever[key], "{}", key);
+        }
+        ever.extend(now);
+    }
+    calls.into_iter().for_each(|call| call.abort());
+    Ok(())
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(64))]
+
+    /// Endpoints leave, come back, and change their tier, weight and position. No time passes in between.
+    #[test]
+    fn arbitrary_changes_keep_the_state_of_endpoints(
+        sets in prop::collection::vec(
+            prop::sample::subsequence((0..6usize).collect::<Vec<_>>(), 1..=6).prop_shuffle().prop_flat_map(|servers| {
+                servers.into_iter().map(|server| (Just(server), 0..3u8, 1..9u16)).collect::<Vec<_>>()
+            }),
+            1..12,
+        ),
+    ) {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().unwrap();
+        runtime.block_on(changes_keep_the_state(sets))?;
     }
 }

@@ -70,29 +70,6 @@ async fn calls_follow_the_weights() {
     }
 }
 
-/// All endpoints fail three calls in ten: none is ejected, and none is starved.
-#[tokio::test(start_paused = true)]
-async fn set_that_fails_alike_keeps_all_endpoints() {
-    seawall::seed(4);
-    let servers = Servers::answering(6, 5 * MS);
-    let mut config = BalanceConfig::default();
-    config.ejection.interval = SECOND;
-    let layer = servers.layer(config);
-    let (flapping, mut random) = (servers.clone(), fastrand::Rng::with_seed(4));
-    tokio::spawn(async move {
-        loop {
-            for server in 0..6 {
-                let fails = random.f64() < 0.3;
-                flapping.set(server, if fails { Behaviour::Fails(5 * MS) } else { Behaviour::Answers(5 * MS) });
-            }
-            sleep(3 * MS).await;
-        }
-    });
-    load(servers.service(&layer), 600, 5 * SECOND).await;
-    let calls = servers.calls();
-    assert!(calls.iter().all(|calls| *calls > 300), "{calls:?}");
-}
-
 #[tokio::test(start_paused = true)]
 async fn standby_gets_calls_only_when_the_first_tier_is_full_or_down() {
     seawall::seed(5);

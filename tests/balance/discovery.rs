@@ -3,8 +3,10 @@
 use futures::StreamExt;
 use futures::channel::mpsc::unbounded;
 use seawall::balance::discovered;
+use seawall::deadline::DeadlineLayer;
 use seawall::error::{Reason, rejection};
 use seawall::registry::Registry;
+use tower::Layer;
 use tower::discover::Change;
 
 use super::*;
@@ -85,8 +87,14 @@ async fn wait_for_the_first_set_ends() {
     let (sender, sets) = unbounded();
     handle.follow(sets);
     let start = Instant::now();
-    assert_eq!(reason(call(&service).await.unwrap_err()), Some(Reason::QueueTimeout));
+    let error = call(&service).await.unwrap_err();
+    let refusal = rejection(&error).unwrap();
+    assert_eq!((refusal.reason(), refusal.numbers().endpoints()), (Reason::NoEndpoints, Some(0)));
+    let text = "no set of endpoints has come yet: set the endpoints, or check the stream that is followed (layer `balance`): endpoints 0";
+    assert!(refusal.to_string().starts_with(text), "{refusal}");
     assert_eq!(start.elapsed(), SECOND);
+    let short = DeadlineLayer::new(SECOND / 2).unwrap().layer(service.clone());
+    assert_eq!(reason(short.oneshot(0).await.unwrap_err()), Some(Reason::NoEndpoints), "at its deadline");
     let waits = tokio::spawn(service.clone().oneshot(0));
     settle().await;
     drop(sender);
@@ -184,4 +192,45 @@ async fn set_of_a_replaced_stream_is_not_taken() {
     sender.unbounded_send(vec![Endpoint::new("new")]).unwrap();
     settle().await;
     assert_eq!(handle.endpoints(), [Endpoint::new("new")]);
+}
+
+/// A deployment starts new instances before it stops the old ones.
+#[tokio::test(start_paused = true)]
+async fn discover_with_too_many_endpoints_is_bounded_and_loses_none_that_is_known() {
+    let layer = BalanceLayer::new(BalanceConfig { max_endpoints: 2, ..BalanceConfig::default() }).unwrap();
+    let handle = layer.handle();
+    let (sender, changes) = unbounded::<Result<Change<u8, u8>, BoxError>>();
+    handle.follow(discovered(changes, |key, tier| Endpoint::new(key.to_string()).with_tier(tier)));
+    let insert = |key, tier| sender.unbounded_send(Ok(Change::Insert(key, tier))).unwrap();
+    let remove = |key| sender.unbounded_send(Ok(Change::Remove(key))).unwrap();
+    let expect = async |expected: [(u8, u8); 2]| {
+        settle().await;
+        let known = expected.map(|(key, tier)| Endpoint::new(key.to_string()).with_tier(tier));
+        assert_eq!(handle.endpoints(), known);
+    };
+    (0..5).for_each(|key| insert(key, 0));
+    expect([(0, 0), (1, 0)]).await;
+    insert(0, 1);
+    expect([(0, 1), (1, 0)]).await;
+    remove(1);
+    expect([(0, 1), (2, 0)]).await;
+    remove(0);
+    expect([(2, 0), (3, 0)]).await;
+    // Number 4 was one too many, and is inserted again.
+    remove(2);
+    insert(4, 0);
+    expect([(3, 0), (4, 0)]).await;
+}
+
+/// The stream is ready each time that it is polled.
+#[tokio::test(start_paused = true)]
+async fn stream_that_is_always_ready_leaves_time_to_others() {
+    let layer = BalanceLayer::new(BalanceConfig::default()).unwrap();
+    let handle = layer.handle();
+    handle.follow(futures::stream::iter((0..1000).map(|n| vec![Endpoint::new(n.to_string())])));
+    for n in 0..100 {
+        tokio::task::yield_now().await;
+        let taken = handle.endpoints();
+        assert!(taken.iter().all(|endpoint| endpoint.key() != "999"), "after {n} turns");
+    }
 }

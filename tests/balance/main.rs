@@ -11,6 +11,7 @@ mod choice;
 mod clients;
 mod construction;
 mod discovery;
+mod ejections;
 #[cfg(feature = "http")]
 mod hedged_stack;
 mod hedges;
@@ -44,6 +45,8 @@ const SECOND: Duration = Duration::from_secs(1);
 enum Behaviour {
     Answers(Duration),
     Fails(Duration),
+    /// Fails this share of its calls, at random.
+    FailsAtTimes(Duration, f64),
     Hangs,
 }
 
@@ -141,6 +144,10 @@ impl Servers {
             Behaviour::Fails(after) => {
                 sleep(after).await;
                 Err("out of order".into())
+            }
+            Behaviour::FailsAtTimes(after, share) => {
+                sleep(after).await;
+                if fastrand::f64() < share { Err("out of order".into()) } else { Ok(number) }
             }
             Behaviour::Hangs => std::future::pending().await,
         }

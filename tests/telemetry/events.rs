@@ -154,6 +154,137 @@ fn every_state_change_is_logged_with_the_name() {
     assert_eq!(states, [("closed", "open"), ("open", "half_open"), ("half_open", "closed")]);
 }
 
+/// Both endpoints fail at the same moment, and each of their breakers is worth a line.
+#[test]
+fn state_changes_of_endpoints_are_logged_with_balancer_and_endpoint() {
+    let circuit_breaker = CircuitBreakerConfig {
+        consecutive_failures: Some(1),
+        half_open_rounds: 1,
+        jitter: 0.0,
+        ..CircuitBreakerConfig::default()
+    };
+    let config = BalanceConfig { circuit_breaker, ..BalanceConfig::default() };
+    let layer = BalanceLayer::new(config).unwrap().named_in(&Registry::new(), "orders").unwrap();
+    let layer = layer.with_endpoints(["a\n", "b"].map(Endpoint::new)).unwrap();
+    let events = logged(async {
+        let service = layer.service(|_| {
+            service_fn(|fails: bool| async move { if fails { Err(BoxError::from("down")) } else { Ok(()) } })
+        });
+        for _ in 0..2 {
+            let _ = service.clone().oneshot(true).await;
+        }
+        advance(Duration::from_secs(2)).await;
+        for _ in 0..2 {
+            service.clone().oneshot(false).await.unwrap();
+        }
+    });
+    let changes = events.iter().filter(|event| event["message"] == "transition");
+    let mut changes: Vec<_> =
+        changes.map(|event| ["endpoint", "from", "to", "name", "layer", "level"].map(|field| &*event[field])).collect();
+    changes.sort_by_key(|[endpoint, ..]| *endpoint);
+    let expected = ["a\\n", "b"].map(|endpoint| {
+        [("closed", "open"), ("open", "half_open"), ("half_open", "closed")]
+            .map(|(from, to)| [endpoint, from, to, "orders", "circuit_breaker", "WARN"])
+    });
+    assert_eq!(changes, expected.concat());
+}
+
+/// Of six endpoints one fails all calls and one is slow.
+#[test]
+fn ejections_and_their_ends_are_logged_with_the_reason() {
+    let mut config = BalanceConfig::default();
+    config.circuit_breaker.enabled = false;
+    config.ejection.interval = Duration::from_secs(3);
+    config.ejection.base_time = Duration::from_secs(2);
+    // The choice by load would keep most calls from the bad ones, and a few calls do not prove anything.
+    config.max_concurrent = 1;
+    let layer = BalanceLayer::new(config).unwrap().named_in(&Registry::new(), "orders").unwrap();
+    let layer = layer.with_endpoints(["fails\n", "slow", "c", "d", "e", "f"].map(Endpoint::new)).unwrap();
+    let events = logged(async {
+        let service = layer.service(|endpoint: &Endpoint| {
+            let (fails, slow) = (endpoint.key() == "fails\n", endpoint.key() == "slow");
+            service_fn(move |()| async move {
+                tokio::time::sleep(Duration::from_millis(if slow { 100 } else { 10 })).await;
+                if fails { Err(BoxError::from("down")) } else { Ok(()) }
+            })
+        });
+        let callers = (0..12).map(|_| async {
+            let start = tokio::time::Instant::now();
+            while start.elapsed() < Duration::from_secs(15) {
+                let _ = service.clone().oneshot(()).await;
+            }
+        });
+        futures::future::join_all(callers).await;
+    });
+    let ejections: Vec<_> = events.iter().filter(|event| event["message"].starts_with("endpoint ")).collect();
+    let first = |message: &str, endpoint: &str| {
+        let is_it = |event: &&Fields| event["message"] == message && event["endpoint"] == endpoint;
+        ejections.iter().copied().find(is_it).unwrap_or_else(|| panic!("{message} {endpoint}: {ejections:?}"))
+    };
+    for (endpoint, why) in [("fails\\n", "success_rate"), ("slow", "latency")] {
+        let ejected = ["name", "layer", "level", "why"].map(|field| &*first("endpoint ejected", endpoint)[field]);
+        assert_eq!(ejected, ["orders", "balance", "INFO", why]);
+        let restored = first("endpoint restored", endpoint);
+        assert_eq!(["name", "layer", "level"].map(|field| &*restored[field]), ["orders", "balance", "INFO"]);
+        assert!(!restored.contains_key("why"), "{restored:?}");
+    }
+    let others = ejections.iter().filter(|event| !["fails\\n", "slow"].contains(&&*event["endpoint"]));
+    assert_eq!(others.count(), 0, "{ejections:?}");
+}
+
+/// The events of a stream have the name of the balancer that follows it.
+#[test]
+fn events_of_a_discovery_have_the_name_of_the_balancer() {
+    use seawall::balance::discovered;
+    use tower::discover::Change;
+
+    let named = |name: &str| {
+        let config = BalanceConfig { max_endpoints: 1, ..BalanceConfig::default() };
+        BalanceLayer::new(config).unwrap().named_in(&Registry::new(), name).unwrap()
+    };
+    let events = logged(async {
+        let changes = (0..3).map(|key| Ok(Change::Insert(key, ())));
+        let changes = changes.chain([Err(BoxError::from("un\nreachable"))]);
+        let layer = named("orders");
+        layer
+            .handle()
+            .follow(discovered(futures::stream::iter(changes), |key: &u8, ()| Endpoint::new(key.to_string())));
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        assert_eq!(layer.handle().endpoints().len(), 1);
+    });
+    let fields = |event: &Fields| ["message", "name", "layer", "level"].map(|field| event[field].clone());
+    let expected = ["discovery failed", "too many endpoints", "discovery ended"];
+    let expected = expected.map(|message| [message, "orders", "balance", "WARN"].map(str::to_owned));
+    assert_eq!(events.iter().map(fields).collect::<Vec<_>>(), expected);
+    assert_eq!((&*events[0]["error"], &*events[1]["max_endpoints"]), ("un\\nreachable", "1"));
+
+    // Without a balancer that follows it, a stream has no name.
+    let events = logged(async {
+        let changes = futures::stream::iter([Err::<Change<u8, ()>, _>(BoxError::from("down"))]);
+        let sets = discovered(changes, |key: &u8, ()| Endpoint::new(key.to_string()));
+        assert_eq!(futures::StreamExt::count(sets).await, 0);
+    });
+    assert_eq!(events.iter().map(fields).collect::<Vec<_>>(), [["discovery failed", "unnamed", "balance", "WARN"]]);
+}
+
+/// A name of the reserved domain `invalid` never resolves.
+#[cfg(feature = "dns")]
+#[test]
+fn failed_resolution_is_logged_with_the_name_of_the_balancer() {
+    use seawall::balance::{DnsConfig, dns};
+
+    let events = logged(async {
+        let layer = BalanceLayer::new(BalanceConfig::default()).unwrap().named_in(&Registry::new(), "orders").unwrap();
+        layer.handle().follow(dns("payments.invalid:80", DnsConfig::default()).unwrap());
+        tokio::time::sleep(Duration::from_secs(20)).await;
+    });
+    let failed = events.iter().find(|event| event["message"] == "resolution failed").expect("the event");
+    assert_eq!(
+        ["name", "layer", "host", "level"].map(|field| &*failed[field]),
+        ["orders", "balance", "\"payments.invalid:80\"", "WARN"]
+    );
+}
+
 /// Line breaks, terminal escapes and bidirectional marks, in an error and in its cause, over HTTP and gRPC.
 #[cfg(feature = "grpc")]
 #[test]

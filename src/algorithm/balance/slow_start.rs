@@ -18,9 +18,10 @@ pub(crate) struct SlowStart {
     pub(crate) min_weight: f64,
 }
 
+/// The defaults of the balancer's config, where each has its reason.
 impl Default for SlowStart {
     fn default() -> Self {
-        Self { window: Duration::from_secs(30), aggression: 1.0, min_weight: 0.1 }
+        Self { window: Duration::from_secs(10), aggression: 1.0, min_weight: 0.1 }
     }
 }
 

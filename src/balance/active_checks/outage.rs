@@ -11,6 +11,7 @@ use crate::balance::endpoint_state::EndpointState;
 use crate::balance::standing::Wanted;
 use crate::ground::sync::lock;
 use crate::ground::time::Instant;
+use crate::telemetry;
 
 /// Why an endpoint gets no calls: it is ejected, its breaker is in a break, or both. Two outages of an endpoint are not equal.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -106,6 +107,7 @@ impl Balancer {
         if replaced.is_some() {
             drop(replaced);
             self.serve_all();
+            telemetry::endpoint_restored(self.instruments(), checked.endpoint.key());
         }
         true
     }

@@ -9,6 +9,8 @@ use pin_project::pin_project;
 use tower::BoxError;
 use tower::discover::{Change, Discover};
 
+use super::follower;
+use super::known_endpoints::KnownEndpoints;
 use crate::balance::endpoint::Endpoint;
 use crate::telemetry;
 
@@ -19,6 +21,10 @@ const MOST_CHANGES: usize = 1024;
 /// endpoint of what is inserted. The key of the endpoint is its own: that of `discover` may have any type.
 ///
 /// Changes that are ready at the same time make one set. An error is logged and ends the stream, so the last set stays.
+///
+/// A set has at most [`max_endpoints`](crate::balance::BalanceConfig::max_endpoints), those that were inserted first. As many more are
+/// remembered, and join once there is room, as when a deployment starts new instances before it stops the old ones. More than that are
+/// refused, and join only if they are inserted again. Too many endpoints are logged once, until they fit again.
 ///
 /// ```
 /// use futures::stream;
@@ -41,7 +47,7 @@ where
     D::Error: Into<BoxError>,
     F: FnMut(&D::Key, D::Service) -> Endpoint,
 {
-    Discovered { discover, endpoint, known: Vec::new(), has_changed: false, has_ended: false }
+    Discovered { discover, endpoint, known: KnownEndpoints::new(), has_changed: false, has_ended: false }
 }
 
 #[pin_project]
@@ -49,7 +55,7 @@ struct Discovered<D: Discover, F> {
     #[pin]
     discover: D,
     endpoint: F,
-    known: Vec<(D::Key, Endpoint)>,
+    known: KnownEndpoints<D::Key>,
     /// Since the last set.
     has_changed: bool,
     has_ended: bool,
@@ -72,18 +78,16 @@ where
             match this.discover.as_mut().poll_discover(cx) {
                 Poll::Ready(Some(Ok(change))) => {
                     *this.has_changed = true;
-                    let (key, inserted) = match change {
+                    match change {
                         Change::Insert(key, service) => {
                             let endpoint = (this.endpoint)(&key, service);
-                            (key, Some(endpoint))
+                            this.known.insert(key, endpoint, follower::max_endpoints());
                         }
-                        Change::Remove(key) => (key, None),
-                    };
-                    this.known.retain(|(known, _)| *known != key);
-                    this.known.extend(inserted.map(|endpoint| (key, endpoint)));
+                        Change::Remove(key) => this.known.remove(&key),
+                    }
                 }
                 Poll::Ready(Some(Err(error))) => {
-                    telemetry::discovery_failed(&*error.into());
+                    telemetry::discovery_failed(&follower::instruments(), &*error.into());
                     *this.has_ended = true;
                 }
                 Poll::Ready(None) => *this.has_ended = true,
@@ -91,7 +95,7 @@ where
                 Poll::Pending => return Poll::Pending,
             }
         }
-        let set = || this.known.iter().map(|(_, endpoint)| endpoint.clone()).collect();
-        Poll::Ready(mem::replace(this.has_changed, false).then(set))
+        let is_changed = mem::replace(this.has_changed, false);
+        Poll::Ready(is_changed.then(|| this.known.set(follower::max_endpoints())))
     }
 }

@@ -9,7 +9,7 @@ use std::time::Duration;
 use futures_util::future::{Either, select};
 use futures_util::{Stream, stream};
 
-use super::lookup;
+use super::{follower, lookup};
 use crate::admission::timer::until;
 use crate::balance::endpoint::Endpoint;
 use crate::ground::chance;
@@ -133,7 +133,7 @@ where
             self.next = Some(time::now() + self.pause());
             match resolved {
                 Ok(endpoints) => return endpoints,
-                Err(error) => telemetry::resolution_failed(&self.host, &error),
+                Err(error) => telemetry::resolution_failed(&follower::instruments(), &self.host, &error),
             }
         }
     }
@@ -166,11 +166,14 @@ where
 
 #[cfg(all(test, not(seawall_loom)))]
 mod tests {
+    use std::sync::Arc;
     use std::sync::atomic::{AtomicUsize, Ordering};
 
     use futures_util::StreamExt;
+    use tower::{BoxError, ServiceExt, service_fn};
 
     use super::*;
+    use crate::balance::{BalanceConfig, BalanceLayer};
 
     const SECOND: Duration = Duration::from_secs(1);
 
@@ -204,6 +207,41 @@ mod tests {
         assert_eq!(time::now().since(start).as_secs(), 12);
         sets.next().await;
         assert_eq!(time::now().since(start).as_secs(), 42);
+    }
+
+    /// The addresses of a name become the endpoints of a balancer, and its calls go there. While nothing is found, the last ones stay.
+    #[tokio::test(start_paused = true)]
+    async fn followed_name_yields_the_endpoints_of_a_balancer() {
+        let count = Arc::new(AtomicUsize::new(0));
+        let resolve = move |_: String| {
+            let count = count.fetch_add(1, Ordering::SeqCst);
+            async move {
+                match count {
+                    0 => Err(io::ErrorKind::NotFound.into()),
+                    1 => found(&[2, 1]),
+                    2 => found(&[]),
+                    _ => found(&[3]),
+                }
+            }
+        };
+        let layer = BalanceLayer::new(BalanceConfig::default()).expect("a valid config");
+        let client = |endpoint: &Endpoint| {
+            let address = endpoint.address().to_owned();
+            service_fn(move |()| std::future::ready(Ok::<_, BoxError>(address.clone())))
+        };
+        let (handle, service) = (layer.handle(), layer.service(client));
+        let config = DnsConfig { jitter: 0.0, ..DnsConfig::default() };
+        handle.follow(resolutions("payments:80".to_owned(), config, resolve));
+        let start = time::now();
+        let answer = service.clone().oneshot(()).await.expect("it waits for the first set");
+        assert!(["10.0.0.1:80", "10.0.0.2:80"].contains(&&*answer), "{answer}");
+        assert_eq!(time::now().since(start).as_secs(), 1, "the pause after a failure");
+        let keys = || handle.endpoints().iter().map(|endpoint| endpoint.key().to_owned()).collect::<Vec<_>>();
+        until(start + 31 * SECOND + SECOND / 2).await;
+        assert_eq!(keys(), ["10.0.0.1:80", "10.0.0.2:80"]);
+        until(start + 33 * SECOND).await;
+        assert_eq!(keys(), ["10.0.0.3:80"]);
+        assert_eq!(service.oneshot(()).await.expect("it answers"), "10.0.0.3:80");
     }
 
     #[test]

@@ -1,11 +1,15 @@
 //! Follows a stream of sets in a task.
 
+use std::future::poll_fn;
 use std::pin::pin;
 use std::sync::{Arc, Weak};
+use std::task::Poll;
 
-use futures_util::{Stream, StreamExt};
+use futures_util::Stream;
 use tokio::runtime::Handle;
+use tokio::task::yield_now;
 
+use super::follower;
 use crate::balance::balancer::Balancer;
 use crate::balance::endpoint::Endpoint;
 use crate::balance::handle::BalanceHandle;
@@ -16,7 +20,8 @@ impl BalanceHandle {
     /// has another fault is logged, and the former set stays; it is counted as a rejected reload. If the stream ends, the last set stays,
     /// and that is logged.
     ///
-    /// If there are no endpoints yet, calls wait for the first set, for as long as they would wait for a permit.
+    /// If there are no endpoints yet, calls wait for the first set, for as long as they would wait for a permit. Then they are refused
+    /// with [`Reason::NoEndpoints`](crate::error::Reason::NoEndpoints).
     ///
     /// The task ends with the layer value and all its services, or when another stream is followed.
     ///
@@ -40,9 +45,7 @@ impl BalanceHandle {
         // It panics here, before the former stream is superseded.
         let runtime = Handle::current();
         let balancer = self.balancer();
-        // Before the epoch: the end of the stream with the last epoch ends the wait.
-        balancer.set_awaiting(true);
-        let epoch = balancer.begin(&balancer.discovery);
+        let epoch = balancer.begin_discovery();
         let following = Following { balancer: Arc::downgrade(balancer), epoch };
         let task = runtime.spawn(follow(following, sets));
         balancer.discovery.keep(epoch, task.abort_handle());
@@ -57,8 +60,8 @@ struct Following {
 
 impl Drop for Following {
     fn drop(&mut self) {
-        if let Some(balancer) = self.balancer.upgrade().filter(|balancer| balancer.discovery.is_current(self.epoch)) {
-            balancer.set_awaiting(false);
+        if let Some(balancer) = self.balancer.upgrade() {
+            balancer.end_discovery(self.epoch);
         }
     }
 }
@@ -67,7 +70,12 @@ async fn follow(following: Following, sets: impl Stream<Item = Vec<Endpoint>>) {
     let mut sets = pin!(sets);
     let epoch = following.epoch;
     loop {
-        let endpoints = sets.next().await;
+        let endpoints = poll_fn(|cx| {
+            let Some(balancer) = following.balancer.upgrade() else { return Poll::Ready(None) };
+            let _follower = follower::enter(&balancer);
+            sets.as_mut().poll_next(cx)
+        });
+        let endpoints = endpoints.await;
         let Some(balancer) = following.balancer.upgrade() else { return };
         match endpoints.map(|endpoints| balancer.set_endpoints(endpoints, Some(epoch))) {
             // The abort reaches a task only after its poll.
@@ -76,5 +84,8 @@ async fn follow(following: Following, sets: impl Stream<Item = Vec<Endpoint>>) {
             Some(Err(invalid)) => telemetry::endpoints_rejected(balancer.instruments(), &invalid),
             None => return telemetry::discovery_ended(balancer.instruments()),
         }
+        drop(balancer);
+        // A stream that is always ready must not keep the runtime from its other tasks.
+        yield_now().await;
     }
 }

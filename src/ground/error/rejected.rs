@@ -143,7 +143,7 @@ impl Rejected {
         self.name.as_deref()
     }
 
-    /// The reason in the words of the layer. The queue of a quarantine is not for permits.
+    /// The reason in the words of the layer. The queue of a quarantine is not for permits, and a balancer may have no endpoints yet.
     fn text(&self) -> &'static str {
         match (self.layer_id.kind(), self.reason) {
             (LayerKind::Quarantine, Reason::QueueFull) => {
@@ -151,6 +151,10 @@ impl Rejected {
             }
             (LayerKind::Quarantine, Reason::QueueTimeout) => {
                 "the turn did not come in time while requests like this one are sent one at a time"
+            }
+            // A set is never empty.
+            (_, Reason::NoEndpoints) if self.numbers.endpoints() == Some(0) => {
+                "no set of endpoints has come yet: set the endpoints, or check the stream that is followed"
             }
             (_, reason) => reason.text(),
         }

@@ -18,9 +18,11 @@ pub(crate) enum AttachmentSlot {
     Report,
     /// The endpoints that earlier attempts of the call have tried.
     AttemptedEndpoints,
+    /// The balancer that follows the stream of endpoints which is polled.
+    Follower,
 }
 
-const SLOTS: usize = 5;
+const SLOTS: usize = 6;
 
 pub(super) type AttachedValue = Arc<dyn Any + Send + Sync>;
 

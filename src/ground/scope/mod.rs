@@ -33,6 +33,7 @@
 //! | whether a drop is a cut after an idle timeout | held bodies | inner guards |
 //! | whether a drop is that of an attempt that another one made needless | hedge, quorum | circuit breaker |
 //! | attachments: the state of the request body, an upload, the endpoints of earlier attempts | retry, hedge, quorum, the upload layer | circuit breaker, permits, balance |
+//! | attachment: the balancer that follows a stream of endpoints | balance | the streams of balance |
 //!
 //! | output | set by | read by |
 //! |---|---|---|

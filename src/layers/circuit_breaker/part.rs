@@ -2,6 +2,7 @@
 //! before it chooses the part, and hands over the client of the call.
 
 use std::fmt;
+use std::sync::Arc as Shared;
 
 use tower::Service;
 
@@ -19,12 +20,14 @@ use crate::ground::sync::Arc;
 use crate::ground::time::{self, Instant};
 use crate::layers::call::inner::Taken;
 use crate::layers::core::readiness_limit::ReadinessLimit;
-use crate::telemetry::Instruments;
+use crate::telemetry::{EndpointLog, Instruments};
 
 /// What the breakers of the parts of one layer value share.
 pub(crate) struct PartBreakers {
     settings: Arc<Settings<BreakerSettings>>,
     instruments: Instruments,
+    /// Those of the layer value, which has a name where the breakers have none.
+    owner: Instruments,
     /// The calls of all parts that wait for readiness are counted together.
     readiness_limit: ReadinessLimit,
 }
@@ -36,15 +39,16 @@ pub(crate) struct PartBreaker {
 
 impl PartBreakers {
     /// With a valid config.
-    pub(crate) fn new(readiness_limit: ReadinessLimit, config: &CircuitBreakerConfig) -> Self {
+    pub(crate) fn new(readiness_limit: ReadinessLimit, config: &CircuitBreakerConfig, owner: Instruments) -> Self {
         let settings = Arc::new(Settings::new(BreakerSettings::of(config)));
-        Self { settings, instruments: Instruments::new(KIND), readiness_limit }
+        Self { settings, instruments: Instruments::new(KIND), owner, readiness_limit }
     }
 
-    /// The breaker of a new part.
-    pub(crate) fn breaker(&self, config: &CircuitBreakerConfig) -> PartBreaker {
+    /// The breaker of a new part with this key.
+    pub(crate) fn breaker(&self, config: &CircuitBreakerConfig, key: Shared<str>) -> PartBreaker {
         let settings = Arc::clone(&self.settings);
         let breaker = Breaker::new(settings, config.span(), config.mode(), None, self.instruments.clone());
+        let breaker = breaker.of_endpoint(EndpointLog::new(self.owner.clone(), key));
         PartBreaker { breaker: Arc::new(breaker) }
     }
 

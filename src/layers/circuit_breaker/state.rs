@@ -22,7 +22,7 @@ use crate::ground::sync::atomic::{AtomicBool, Ordering};
 use crate::ground::sync::{Arc, Mutex, Swap, lock};
 use crate::ground::time::Instant;
 use crate::layers::core::observed;
-use crate::telemetry::{self, Instruments, Unreported};
+use crate::telemetry::{self, EndpointLog, Instruments, Unreported};
 
 /// See the module.
 #[derive(Debug)]
@@ -37,6 +37,8 @@ pub(super) struct Breaker {
     check_schedule: CheckSchedule,
     state_changes: StateChanges,
     instruments: Instruments,
+    /// Of the breaker of an endpoint.
+    endpoint: Option<EndpointLog>,
 }
 
 #[derive(Debug)]
@@ -84,7 +86,13 @@ impl Breaker {
             check_schedule: CheckSchedule::default(),
             state_changes: StateChanges::default(),
             instruments,
+            endpoint: None,
         }
+    }
+
+    /// The same as the breaker of an endpoint, whose name its events have.
+    pub(super) fn of_endpoint(self, endpoint: EndpointLog) -> Self {
+        Self { endpoint: Some(endpoint), ..self }
     }
 
     #[inline]
@@ -389,7 +397,8 @@ impl Breaker {
             self.state_changes.notify();
         }
         if let Some(Transition { from, to }) = transition {
-            telemetry::transition(&self.instruments, from.as_str(), to.as_str(), self.numbers(now));
+            let endpoint = self.endpoint.as_ref();
+            telemetry::transition(&self.instruments, endpoint, from.as_str(), to.as_str(), self.numbers(now));
             observed::request_publication();
         }
         output

@@ -38,25 +38,30 @@ impl Set {
         choose(table, shared, now, candidate, || random.f64())
     }
 
-    /// The share of each endpoint in 100,000 choices that end at once.
-    fn shares(&mut self) -> Vec<f64> {
-        let mut counts = vec![0.0; self.loads.len()];
-        for _ in 0..100_000 {
+    /// The share of each endpoint in so many choices that end at once.
+    fn shares(&mut self, choices: u32) -> Vec<f64> {
+        let mut counts = vec![0_u32; self.loads.len()];
+        for _ in 0..choices {
             if let Some(chosen) = self.choose(at(0)) {
-                counts[chosen] += 1.0 / 100_000.0;
+                counts[chosen] += 1;
             }
         }
-        counts
+        counts.into_iter().map(|count| f64::from(count) / f64::from(choices)).collect()
     }
+}
+
+/// So many choices that two percent of the smallest share are four standard errors of its count, and at least 100,000.
+fn enough(weights: &[f64]) -> u32 {
+    let sum: f64 = weights.iter().sum();
+    let least = weights.iter().map(|weight| weight / sum).filter(|share| *share > 0.0).fold(1.0, f64::min);
+    ((4.0_f64 / 0.02).powi(2) * (1.0 - least) / least).ceil().max(100_000.0) as u32
 }
 
 fn assert_shares(shares: &[f64], weights: &[f64]) {
     let sum: f64 = weights.iter().sum();
     for (share, weight) in shares.iter().zip(weights) {
         let expected = weight / sum;
-        // Two percent, or four standard errors of the count where chance alone exceeds that.
-        let bound = (0.02 * expected).max(4.0 * (expected * (1.0 - expected) / 100_000.0).sqrt());
-        assert!((share - expected).abs() <= bound, "{shares:?} for {weights:?}");
+        assert!((share - expected).abs() <= 0.02 * expected, "{shares:?} for {weights:?}");
     }
 }
 
@@ -65,7 +70,7 @@ fn equal_endpoints_are_chosen_by_weight() {
     for weights in
         [&[1.0, 1.0][..], &[1.0, 2.0, 3.0], &[5.0, 1.0, 1.0, 1.0], &[1.0; 10], &[0.0, 1.0, 1.0], &[0.01, 1.0]]
     {
-        assert_shares(&Set::new(weights, 7).shares(), weights);
+        assert_shares(&Set::new(weights, 7).shares(enough(weights)), weights);
     }
 }
 
@@ -73,10 +78,10 @@ fn equal_endpoints_are_chosen_by_weight() {
 fn warming_endpoint_is_chosen_by_effective_weight() {
     let mut set = Set::new(&[1.0, 1.0, 2.0], 7);
     set.warmth = vec![1.0, 0.1, 0.5];
-    assert_shares(&set.shares(), &[1.0, 0.1, 1.0]);
+    assert_shares(&set.shares(enough(&[1.0, 0.1, 1.0])), &[1.0, 0.1, 1.0]);
     // If all are equally cold, slow start changes nothing.
     set.warmth = vec![0.1; 3];
-    assert_shares(&set.shares(), &[1.0, 1.0, 2.0]);
+    assert_shares(&set.shares(enough(&[1.0, 1.0, 2.0])), &[1.0, 1.0, 2.0]);
 }
 
 #[test]
@@ -86,7 +91,7 @@ fn weights_hold_among_the_few_that_are_usable() {
     for i in [3, 50, 51] {
         set.eligibility[i] = Eligibility::Preferred;
     }
-    let shares = set.shares();
+    let shares = set.shares(enough(&[1.0; 3]));
     assert_shares(&[shares[3], shares[50], shares[51]], &[1.0; 3]);
 }
 
@@ -159,6 +164,35 @@ fn dear_endpoint_is_tried_once_per_stale_period() {
         }
     }
     assert!((10..=14).contains(&tried.len()), "{}", tried.len());
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(32))]
+
+    /// However much more its calls cost, and however little weight it has, an endpoint is tried again: nobody would learn otherwise that
+    /// it has become better.
+    #[test]
+    fn no_endpoint_with_weight_is_starved(
+        endpoints in prop::collection::vec((0.1..10.0f64, 1..2000u32, prop::bool::ANY), 1..10),
+        seed: u64,
+    ) {
+        let weights: Vec<f64> = endpoints.iter().map(|endpoint| endpoint.0).collect();
+        let mut set = Set::new(&weights, seed);
+        let mut calls = vec![0; endpoints.len()];
+        for now in (0..60_000).map(at) {
+            let chosen = set.choose(now).expect("all are usable");
+            let (_, millis, fails) = endpoints[chosen];
+            assert!(set.loads[chosen].begin(now, u32::MAX));
+            set.loads[chosen].end();
+            match fails {
+                true => set.loads[chosen].failed(now, millis * MS, &set.shared),
+                false => set.loads[chosen].succeeded(now, millis * MS, &set.shared),
+            }
+            calls[chosen] += 1;
+        }
+        // After 5 s without a call its cost no longer counts.
+        prop_assert!(calls.iter().all(|calls| *calls >= 6), "{:?}", calls);
+    }
 }
 
 proptest! {

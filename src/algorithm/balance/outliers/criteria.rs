@@ -2,7 +2,7 @@
 //! ejected is decided in [`super`].
 //!
 //! Success rate and failure percentage are those of gRFC A50 ("gRPC xDS Outlier Detection Support"). One thing is added to the success
-//! rate: the law of A50 compares with the standard deviation of the set, so in a set without failures a single failed call in a
+//! rate: the law of A50 compares with the standard deviation of the set, here of the tier, so in a set without failures a single failed call in a
 //! hundred makes an outlier. A gap must also be worth an ejection and be more than chance; see [`SuccessRate`].
 //!
 //! Latency is not in A50. The law is: the endpoint's median is more than `factor` times the median of the medians of the others, and
@@ -17,7 +17,7 @@ use std::time::Duration;
 
 use super::super::call_counter::CallCounts;
 
-/// The success rate of the endpoint is far below that of the set.
+/// The success rate of the endpoint is far below that of its tier.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) struct SuccessRate {
     /// Below the mean by this many thousandths of the standard deviation.
@@ -47,7 +47,7 @@ pub(crate) struct FailurePercentage {
     /// Envoy does, and "greater" in the algorithm, by which 100 would never eject.
     pub(crate) threshold: u32,
     pub(crate) enforcement: u32,
-    /// A smaller set has no outlier.
+    /// A smaller tier has no outlier.
     pub(crate) minimum_hosts: usize,
     pub(crate) request_volume: u64,
 }
@@ -110,7 +110,7 @@ impl SuccessRate {
 }
 
 impl FailurePercentage {
-    /// `hosts` is the size of the set, ejected endpoints included.
+    /// `hosts` is the size of the tier, ejected endpoints included.
     pub(super) fn outliers(&self, hosts: usize, counts: &[(usize, CallCounts)]) -> Vec<Outlier> {
         if hosts < self.minimum_hosts {
             return Vec::new();

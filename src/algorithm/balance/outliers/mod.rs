@@ -1,21 +1,24 @@
-//! Which endpoints get no calls for a while, because they do worse than the rest of their set.
+//! Which endpoints get no calls for a while, because they do worse than the others of their tier.
 //!
 //! After gRFC A50. Once in an interval the owner takes the counts of each endpoint and calls [`Outliers::sweep`]. An outlier is ejected
 //! for `base_ejection_time` times its multiplier, which grows with each ejection. It shrinks with each interval in which the endpoint was in
 //! and healthy: it had enough calls for the criterion that has ejected it, and was no outlier. An endpoint that comes back with few
 //! calls has not shown that it is well.
 //!
-//! Ejection is bounded, since each one moves calls to the others: at most `max_ejection_percent` of the set, but at least one endpoint
-//! may be ejected, and at least one stays. A50 looks at the percentage before each ejection only, and so exceeds it by one; here it is
-//! never exceeded. If there are more outliers than the bound allows, the worst are ejected. If the set shrinks,
+//! Ejection is bounded, since each one moves calls to the others: at most `max_ejection_percent` of a tier, but at least one endpoint
+//! of it may be ejected, and at least one stays. A50 looks at the percentage before each ejection only, and so exceeds it by one; here
+//! it is never exceeded. If there are more outliers than the bound allows, the worst are ejected. If the tier shrinks,
 //! [`Outliers::bound`] brings endpoints back.
+//!
+//! A50 knows no tiers. Here each tier is compared and bounded by itself: idle standbys must not make room for the ejection of a whole
+//! tier, and a remote tier is slower than the first one without being bad.
 //!
 //! Ejected endpoints are not judged and do not count in the mean: what still comes from them was sent before the ejection, and is
 //! stale. An ejection cuts no call that is under way.
 //!
 //! The criteria are in [`criteria`].
 
-use std::collections::HashSet;
+use std::collections::{BTreeMap, HashSet};
 use std::time::Duration;
 
 use super::call_counter::CallCounts;
@@ -31,7 +34,7 @@ pub(crate) struct Outliers {
     pub(crate) base_ejection_time: Duration,
     /// An ejection is never longer than this or `base_ejection_time`, whichever is longer.
     pub(crate) max_ejection_time: Duration,
-    /// At most this percentage of the set is ejected, but one endpoint always may be. Zero turns ejection off. A50 has 10.
+    /// At most this percentage of a tier is ejected, but one endpoint of it always may be. Zero turns ejection off. A50 has 10.
     pub(crate) max_ejection_percent: u32,
     pub(crate) success_rate: Option<SuccessRate>,
     pub(crate) failure_percentage: Option<FailurePercentage>,
@@ -83,6 +86,8 @@ impl EjectionRecord {
 pub(crate) struct Judged {
     pub(crate) record: EjectionRecord,
     pub(crate) counts: CallCounts,
+    /// Endpoints are compared with those of the same tier only.
+    pub(crate) tier: u16,
 }
 
 /// Why an endpoint was ejected.
@@ -93,11 +98,31 @@ pub(crate) enum EjectionReason {
     Latency,
 }
 
+impl EjectionReason {
+    pub(crate) fn as_str(self) -> &'static str {
+        match self {
+            Self::SuccessRate => "success_rate",
+            Self::FailurePercentage => "failure_percentage",
+            Self::Latency => "latency",
+        }
+    }
+}
+
 /// What a sweep has changed, by index.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum EjectionChange {
     Ejected(usize, EjectionReason),
     Restored(usize),
+}
+
+impl EjectionChange {
+    /// The same change, where `positions` has the index of each endpoint in a larger set.
+    fn within(self, positions: &[usize]) -> Option<Self> {
+        Some(match self {
+            Self::Ejected(i, reason) => Self::Ejected(*positions.get(i)?, reason),
+            Self::Restored(i) => Self::Restored(*positions.get(i)?),
+        })
+    }
 }
 
 impl Outliers {
@@ -109,7 +134,11 @@ impl Outliers {
         set: &mut [Judged],
         mut chance: impl FnMut() -> f64,
     ) -> Vec<EjectionChange> {
-        let mut changes = self.bound(set);
+        by_tier(set, |tier| self.sweep_tier(now, tier, &mut chance))
+    }
+
+    fn sweep_tier(&self, now: Instant, set: &mut [Judged], mut chance: impl FnMut() -> f64) -> Vec<EjectionChange> {
+        let mut changes = self.bound_tier(set);
         let counts: Vec<_> = set
             .iter()
             .enumerate()
@@ -144,7 +173,7 @@ impl Outliers {
             }
         }
 
-        for (i, Judged { record, counts }) in set.iter_mut().enumerate() {
+        for (i, Judged { record, counts, .. }) in set.iter_mut().enumerate() {
             match record.ejected_at {
                 None if record.slow || outlying.contains(&i) || !self.are_enough(counts, record.reason) => {}
                 None => record.multiplier = record.multiplier.saturating_sub(1),
@@ -171,9 +200,13 @@ impl Outliers {
         needed.is_none_or(|needed| calls >= needed)
     }
 
-    /// Brings endpoints back until no more are ejected than the set allows; those first that have been ejected the longest. To be called
-    /// when the set has changed.
+    /// Brings endpoints back until no more are ejected than each tier allows; those first that have been ejected the longest. To be
+    /// called when the set or its tiers have changed.
     pub(crate) fn bound(&self, set: &mut [Judged]) -> Vec<EjectionChange> {
+        by_tier(set, |tier| self.bound_tier(tier))
+    }
+
+    fn bound_tier(&self, set: &mut [Judged]) -> Vec<EjectionChange> {
         let mut ejected: Vec<_> =
             set.iter().enumerate().filter_map(|(i, judged)| judged.record.ejected_at.map(|at| (at, i))).collect();
         let excess = ejected.len().saturating_sub(self.allowed(set.len()));
@@ -188,7 +221,7 @@ impl Outliers {
         changes
     }
 
-    /// How many endpoints of so many may be ejected.
+    /// How many endpoints of a tier with so many may be ejected.
     pub(crate) fn allowed(&self, hosts: usize) -> usize {
         if self.max_ejection_percent == 0 {
             return 0;
@@ -201,6 +234,26 @@ impl Outliers {
     pub(crate) fn ejection_time(&self, multiplier: u32) -> Duration {
         self.base_ejection_time.saturating_mul(multiplier).min(self.max_ejection_time.max(self.base_ejection_time))
     }
+}
+
+/// Applies `act` to each tier by itself, and returns what it has changed.
+fn by_tier(set: &mut [Judged], mut act: impl FnMut(&mut [Judged]) -> Vec<EjectionChange>) -> Vec<EjectionChange> {
+    let mut tiers = BTreeMap::<u16, (Vec<usize>, Vec<Judged>)>::new();
+    for (i, judged) in set.iter().enumerate() {
+        let (positions, members) = tiers.entry(judged.tier).or_default();
+        positions.push(i);
+        members.push(*judged);
+    }
+    let mut changes = Vec::new();
+    for (positions, mut members) in tiers.into_values() {
+        changes.extend(act(&mut members).into_iter().filter_map(|change| change.within(&positions)));
+        for (position, member) in positions.into_iter().zip(members) {
+            if let Some(judged) = set.get_mut(position) {
+                *judged = member;
+            }
+        }
+    }
+    changes
 }
 
 /// Keeps the outliers that were slow in the interval before, too, and remembers those of this one.

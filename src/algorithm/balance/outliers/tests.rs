@@ -289,6 +289,57 @@ fn smaller_set_gets_endpoints_back() {
     assert_eq!((ejected(&set), set[1].record.multiplier), (vec![], 1));
 }
 
+/// The endpoints of these tiers, one after the other.
+fn in_tiers(tiers: &[&[Judged]]) -> Vec<Judged> {
+    let tier = |(tier, members): (usize, &&[Judged])| {
+        members.iter().map(move |judged| Judged { tier: tier as u16, ..*judged }).collect::<Vec<_>>()
+    };
+    tiers.iter().enumerate().flat_map(tier).collect()
+}
+
+#[test]
+fn share_is_that_of_each_tier() {
+    let half = Outliers { max_ejection_percent: 50, ..only_failures() };
+    let all_fail = failing([90, 99, 91, 98, 92, 97]);
+    assert_eq!(swept(&half, in_tiers(&[&all_fail, &[counts(0, 0); 6]])), [1, 3, 5], "idle standbys do not count");
+    assert_eq!(swept(&half, in_tiers(&[&failing([100; 3]), &[counts(0, 0); 3]])), [0; 0], "a tier of three");
+    assert_eq!(swept(&half, in_tiers(&[&all_fail, &all_fail])), [1, 3, 5, 7, 9, 11]);
+    let all = Outliers { max_ejection_percent: 100, ..only_failures() };
+    assert_eq!(swept(&all, in_tiers(&[&all_fail, &failing([0; 6]), &all_fail])).len(), 10, "one of each tier stays");
+    // The tiers may be mixed in the set.
+    let mut mixed = in_tiers(&[&all_fail, &failing([0; 6])]);
+    mixed.swap(1, 7);
+    assert_eq!(swept(&half, mixed), [3, 5, 7]);
+}
+
+#[test]
+fn outliers_are_those_of_their_own_tier() {
+    let slowness = only_slowness();
+    let twice = |mut set: Vec<Judged>| {
+        (0..2).for_each(|now| drop(slowness.sweep(at(10 * now), &mut set, || 0.5)));
+        ejected(&set)
+    };
+    assert_eq!(twice(in_tiers(&[&slow([10, 11, 12]), &slow([300, 310, 290])])), [0; 0], "a remote tier is slower");
+    assert_eq!(twice(in_tiers(&[&slow([10, 11, 12]), &slow([300, 2000, 290])])), [4]);
+    assert_eq!(twice(in_tiers(&[&slow([10, 11]), &slow([300])])), [0; 0]);
+    let set = in_tiers(&[&failing([0; 5]), &failing([50; 5])]);
+    assert_eq!(swept(&a50(), set), [0; 0], "a tier that fails alike has no outlier");
+}
+
+#[test]
+fn endpoints_that_change_their_tier_are_brought_back() {
+    let outliers = Outliers { max_ejection_percent: 50, ..only_failures() };
+    let mut set = Vec::from(failing([99, 98, 0, 0, 0, 0]));
+    outliers.sweep(at(0), &mut set, || 0.5);
+    assert_eq!(ejected(&set), [0, 1]);
+    set[2..].iter_mut().for_each(|judged| judged.tier = 1);
+    assert_eq!(outliers.bound(&mut set), [EjectionChange::Restored(0)]);
+    set[1].tier = 1;
+    assert_eq!(outliers.bound(&mut set), []);
+    set[1].tier = 2;
+    assert_eq!(outliers.bound(&mut set), [EjectionChange::Restored(1)], "it is alone");
+}
+
 /// Ten endpoints that all fail three calls in ten: what is ejected is chance, and hardly ever happens.
 #[test]
 fn set_that_fails_alike_is_not_ejected() {

@@ -26,22 +26,27 @@ proptest! {
     #[test]
     fn no_more_than_the_share_are_ejected(
         outliers in settings(),
-        intervals in prop::collection::vec(prop::collection::vec((0..300u64, 0..300u64, 0..2000u64), 1..20), 1..12),
+        intervals in prop::collection::vec(prop::collection::vec((0..3u16, 0..300u64, 0..300u64, 0..2000u64), 1..20), 1..12),
         seed: u64,
     ) {
         let mut random = fastrand::Rng::with_seed(seed);
         let mut set: Vec<Judged> = Vec::new();
         for (interval, results) in intervals.iter().enumerate() {
-            // The set grows and shrinks; what stays keeps its record.
+            // The set grows and shrinks, and endpoints change their tier; what stays keeps its record.
             set.resize(results.len(), Judged::default());
-            for (judged, (successes, failures, millis)) in set.iter_mut().zip(results) {
+            for (judged, (tier, successes, failures, millis)) in set.iter_mut().zip(results) {
+                judged.tier = *tier;
                 judged.counts = CallCounts { successes: *successes, failures: *failures, latency: Some(Duration::from_millis(*millis)) };
             }
             let before = ejected(&set);
             let changes = outliers.sweep(at(10 * interval as u64), &mut set, || random.f64());
             let after = ejected(&set);
-            prop_assert!(after.len() <= outliers.allowed(set.len()), "{} of {}", after.len(), set.len());
-            prop_assert!(after.len() < set.len());
+            for tier in 0..3 {
+                let members: Vec<_> = set.iter().filter(|judged| judged.tier == tier).collect();
+                let out = members.iter().filter(|judged| judged.record.is_ejected()).count();
+                prop_assert!(out <= outliers.allowed(members.len()), "{out} of {}", members.len());
+                prop_assert!(members.is_empty() || out < members.len());
+            }
             // The changes are the difference.
             let mut replayed: std::collections::BTreeSet<_> = before.into_iter().collect();
             for change in changes {
