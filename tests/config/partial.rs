@@ -3,9 +3,8 @@ use std::time::Duration;
 use seawall::bulkhead::BulkheadConfig;
 use seawall::config::{Config, Draft};
 use seawall::deadline::DeadlineConfig;
-use seawall::hedge::HedgeConfig;
 use seawall::retry::{Backoff, Growth, RetryConfig};
-use seawall::stack::{BalancedClientConfig, ClientConfig, ServerConfig};
+use seawall::stack::{ClientConfig, ServerConfig};
 
 use crate::{listed, load, load_as};
 
@@ -60,18 +59,6 @@ fn partial_server_deadline_takes_server_defaults() {
     let client = DeadlineConfig { timeout: second, ..DeadlineConfig::default() };
     assert_eq!(config.client["a"].deadline, client);
     assert_eq!(config.server["b"].deadline, DeadlineConfig { body_timeout: Some(60 * second), ..client });
-}
-
-/// The hedge of a stack is off until the file enables it, whatever else it sets.
-#[test]
-fn partial_hedge_of_a_stack_takes_the_defaults_of_stacks() {
-    let of = |section: &str| load(section).unwrap().balanced_client["a"].hedge.clone();
-    let off = HedgeConfig { enabled: false, ..HedgeConfig::default() };
-    assert_eq!(BalancedClientConfig::default().hedge, off);
-    assert_eq!(of("[balanced_client.a]"), off);
-    assert_eq!(of("[balanced_client.a.hedge]"), off);
-    assert_eq!(of("[balanced_client.a.hedge]\nmax_attempts = 3"), HedgeConfig { max_attempts: 3, ..off });
-    assert_eq!(of("[balanced_client.a.hedge]\nenabled = true"), HedgeConfig::default());
 }
 
 /// The same without the loader.

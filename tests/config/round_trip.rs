@@ -185,12 +185,13 @@ fn hedge() -> impl Strategy<Value = HedgeConfig> {
     );
     let fixed = option::of(duration()).prop_map(|delay| HedgeDelay::Fixed(delay.unwrap_or_default()));
     let delay = prop_oneof![learned, fixed, Just(HedgeDelay::OnFailure)];
-    (any::<bool>(), 1..=5_u32, delay, budget(), duration(), duration(), keys()).prop_map(
-        |(enabled, max_attempts, delay, budget, max_retry_after, max_hold, max_keys)| HedgeConfig {
+    (any::<bool>(), 1..=5_u32, delay, budget(), 0.001..=5.0_f64, duration(), duration(), keys()).prop_map(
+        |(enabled, max_attempts, delay, budget, time_ratio, max_retry_after, max_hold, max_keys)| HedgeConfig {
             enabled,
             max_attempts,
             delay,
             budget,
+            time_ratio,
             max_retry_after,
             max_hold,
             max_keys,
