@@ -131,12 +131,12 @@ impl Validate for HedgeConfig {
             HedgeDelay::Learned(learned) => validation.nested("delay.learned", |validation| learned.check(validation)),
             HedgeDelay::OnFailure => {}
         }
+        validation.nested("budget", |validation| self.budget.check(validation));
         validation.check(
             self.time_ratio > 0.0 && self.time_ratio <= 5.0,
             "time_ratio",
             format_args!("invalid value: {}, must be in (0, 5]", self.time_ratio),
         );
-        validation.nested("budget", |validation| self.budget.check(validation));
         validation.bounded("max_retry_after", self.max_retry_after);
         validation.positive("max_hold", self.max_hold);
         validation.at_least_one("max_keys", self.max_keys as u64);

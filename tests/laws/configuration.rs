@@ -131,6 +131,7 @@ fn every_fault_of_a_hedge_is_found() {
         max_attempts: 6,
         delay: HedgeDelay::Learned(learned),
         budget: BudgetConfig { ratio: 1.1, ttl: ABSURD, reserve_per_second: -1.0, reserve_burst: 0 },
+        time_ratio: f64::NAN,
         max_retry_after: ABSURD,
         max_hold: Duration::ZERO,
         max_keys: 0,
@@ -139,11 +140,14 @@ fn every_fault_of_a_hedge_is_found() {
     let budget = ["ratio", "ttl", "reserve_per_second", "reserve_burst"].map(|field| format!("budget.{field}"));
     let mut paths = vec!["max_attempts"];
     paths.extend(learned.iter().chain(&budget).map(String::as_str));
-    paths.extend(["max_retry_after", "max_hold", "max_keys"]);
+    paths.extend(["time_ratio", "max_retry_after", "max_hold", "max_keys"]);
     assert_eq!(faults(HedgeLayer::new(all)), paths);
 
     let layer = |config| HedgeLayer::new(config);
     fault("max_attempts", layer, |config| config.max_attempts = 0);
+    for time_ratio in [0.0, -1.0, 5.1] {
+        assert_eq!(faults(layer(HedgeConfig { time_ratio, ..HedgeConfig::default() })), ["time_ratio"]);
+    }
     fault("delay", layer, |config| config.delay = HedgeDelay::Fixed(ABSURD));
     let learned = |path: &str, break_it: fn(&mut LearnedDelay)| {
         fault(path, layer, |config| {
