@@ -1,6 +1,8 @@
 //! The balancer, through its public API and in virtual time.
 #![allow(clippy::disallowed_methods, reason = "tests sleep and look at the clock as users do")]
 
+#[cfg(feature = "http")]
+mod bad_bodies;
 mod breakers;
 mod by_hand;
 mod changes;
@@ -8,15 +10,19 @@ mod checks;
 #[cfg(feature = "http")]
 mod checks_over_http;
 mod choice;
+mod churn;
 mod clients;
 mod construction;
 mod discovery;
 mod ejections;
 #[cfg(feature = "http")]
+mod hedged_over_http;
+#[cfg(feature = "http")]
 mod hedged_stack;
 mod hedges;
 #[cfg(feature = "http")]
 mod in_stacks;
+mod outages;
 #[cfg(feature = "http")]
 mod over_http;
 mod panic_mode;
