@@ -39,7 +39,7 @@ impl Endpoint {
     }
 
     /// Sets the key, if it is not the address: the name of an instance whose address may change. An endpoint that gets another
-    /// address under its key gets a new service and keeps its state.
+    /// address under its key gets a new service, keeps its state, and starts slowly.
     #[must_use]
     pub fn with_key(self, key: impl Into<Arc<str>>) -> Self {
         Self { key: key.into(), ..self }

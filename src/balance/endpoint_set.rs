@@ -6,6 +6,7 @@ use std::sync::Arc;
 use super::config::{CallLimits, ChoiceSettings};
 use super::endpoint::Endpoint;
 use super::endpoint_state::EndpointState;
+use super::least_warmth::LeastWarmth;
 use super::standing::Wanted;
 use crate::admission::registry::EndpointMode;
 use crate::algorithm::balance::{
@@ -57,6 +58,7 @@ struct TierMembers {
     members: Box<[TierMember]>,
     /// Their weights, in the same order.
     table: AliasTable,
+    least_warmth: LeastWarmth,
 }
 
 #[derive(Debug)]
@@ -82,6 +84,19 @@ impl TierMembers {
 
     fn states(&self) -> impl Iterator<Item = &Arc<EndpointState>> {
         self.members.iter().map(|member| &member.state)
+    }
+
+    /// The factor on the weight of an endpoint of this tier.
+    #[inline]
+    fn warmth(&self, state: &EndpointState, slow_start: &SlowStart, now: Instant) -> f64 {
+        let warmth = state.warmth(slow_start, now);
+        if warmth < 1.0 { warmth.max(self.least_warmth(slow_start, now)) } else { warmth }
+    }
+
+    fn least_warmth(&self, slow_start: &SlowStart, now: Instant) -> f64 {
+        let states = self.states().enumerate();
+        let endpoints = states.map(|(i, state)| (self.table.weight(i), state.warmth(slow_start, now)));
+        self.least_warmth.get(slow_start, now, endpoints)
     }
 
     /// The endpoints of the tier from this position of the set on, and then those before it; not the one that is there.
@@ -118,6 +133,7 @@ impl EndpointSet {
         let tiers = positions.into_values().map(|positions| TierMembers {
             table: AliasTable::new(positions.iter().map(weight)),
             members: positions.into_iter().filter_map(member).collect(),
+            least_warmth: LeastWarmth::new(),
         });
         let tiers = tiers.collect();
         Self::of_tiers(generation, members, tiers, settings)
@@ -236,19 +252,19 @@ impl EndpointSet {
 
     fn choose_within(&self, tier: usize, choice: ChoiceFor<'_>) -> Option<Chosen<'_>> {
         let tier = self.tiers.get(tier)?;
-        let candidate = |i: usize| Some(self.candidate(&tier.members.get(i)?.state, choice));
+        let candidate = |i: usize| Some(self.candidate(tier, &tier.members.get(i)?.state, choice));
         let chosen = choose(&tier.table, choice.load, choice.now, candidate, chance::sample)?;
         tier.members.get(chosen).map(|TierMember { state, position }| Chosen { position: *position, state })
     }
 
     #[inline]
-    fn candidate<'a>(&self, state: &'a EndpointState, choice: ChoiceFor<'_>) -> Candidate<'a> {
+    fn candidate<'a>(&self, tier: &TierMembers, state: &'a EndpointState, choice: ChoiceFor<'_>) -> Candidate<'a> {
         let eligibility = match self.is_free(state, choice) {
             false => Eligibility::Unusable,
             true if !is_untried(state, choice) => Eligibility::Attempted,
             true => Eligibility::Preferred,
         };
-        Candidate { load: &state.load, eligibility, warmth: state.warmth(&self.slow_start, choice.now) }
+        Candidate { load: &state.load, eligibility, warmth: tier.warmth(state, &self.slow_start, choice.now) }
     }
 
     /// Whether a call may use this endpoint now.

@@ -81,10 +81,13 @@ where
 
     #[inline]
     fn running(Placed { place, client, request }: Placed<S, Req>, classifier: &C) -> Self {
-        let Place { permit, ticket, bound, .. } = place;
+        let Place { permit, mut ticket, bound, .. } = place;
         let (endpoint, client_id) = (permit.endpoint(), client.id);
         scope::note_endpoint(endpoint.id);
         report::note_endpoint(&endpoint.key);
+        if ticket.is_probe() {
+            scope::note_probe(endpoint.id);
+        }
         let future = endpoint.common.breakers.call(ticket, client, request, classifier.clone());
         Self::Running { future, client_id, endpoint_call: Some(EndpointCall::new(permit, bound)), moved: None }
     }

@@ -43,7 +43,13 @@ impl Balancer {
         let (mut departed, mut returned) = (lock(&self.departed), Vec::new());
         for endpoint in endpoints {
             let (state, record) = match known.get(endpoint.key()) {
-                Some((member, record)) => (Arc::clone(&member.state), *record),
+                Some((member, record)) => {
+                    // Another instance has its name now.
+                    if member.endpoint.address() != endpoint.address() {
+                        member.state.warm_up(now);
+                    }
+                    (Arc::clone(&member.state), *record)
+                }
                 None => {
                     let departed = departed.take(endpoint.key(), now);
                     let (state, record) = match departed {

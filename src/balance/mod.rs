@@ -213,6 +213,7 @@ mod future;
 mod handle;
 mod latest_task;
 mod layer;
+mod least_warmth;
 mod membership;
 mod observed;
 mod permit;

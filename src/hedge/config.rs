@@ -25,8 +25,11 @@ pub struct HedgeConfig {
     /// The budget that pays for hedges. Default: a tenth of the calls of the last 10 s, and a reserve of ten. A budget that is set
     /// with [`with_budget`](super::HedgeLayer::with_budget) replaces it.
     pub budget: BudgetConfig,
-    /// The share of the time of first attempts that hedges of slow ones may take at the dependency, within `0..=5` and not 0; and a second at
-    /// any time, which comes back in ten seconds. It bounds the load where few calls take most of the time. Default: 0.05.
+    /// The share of the time of first attempts that useless hedges may take at the dependency, more than 0 and at most 5; and one second
+    /// at any time, which comes back in ten seconds. It bounds the load where few calls take most of the time. Default: 0.05.
+    ///
+    /// A hedge is useless if another attempt answers first, or if it fails. One that wins counts with the time beyond the delay: where a
+    /// hedge takes long itself, the call does.
     #[cfg_attr(all(test, feature = "config"), schemars(range(min = 0.0, max = 5.0)))]
     pub time_ratio: f64,
     /// The longest pause that a dependency may ask for before another attempt. If it asks for more, no further attempt starts. Zero

@@ -9,6 +9,7 @@ use pin_project::pin_project;
 use tower::{BoxError, Service};
 
 use super::policy::SpentTime;
+use crate::algorithm::hedge::HedgeEnd;
 use crate::ground::layer_id::LayerId;
 use crate::ground::scope::{self, Context};
 use crate::ground::stopwatch::Stopwatch;
@@ -132,7 +133,10 @@ impl FlightParts {
         if let Some(withdrawal) = self.withdrawal.take() {
             withdrawal.ended(verdict);
         }
-        self.spent_time = None;
+        if let Some(spent_time) = self.spent_time.take() {
+            let has_won = matches!(verdict, Verdict::Success | Verdict::CallerFault | Verdict::Failed);
+            spent_time.ends(if has_won { HedgeEnd::Won } else { HedgeEnd::Useless });
+        }
     }
 
     /// Records whether the attempt was sent, which is what its token pays for.
@@ -196,6 +200,13 @@ where
     /// Releases a failed response, while other attempts follow or are in flight.
     pub(super) fn detach(self: Pin<&mut Self>, classifier: &C, response: C::Settled) {
         self.project().stage.set(FlightStage::Detaching { detaching: classifier.detach(response) });
+    }
+
+    /// Another attempt has answered the call.
+    pub(super) fn lose(self: Pin<&mut Self>) {
+        if let Some(spent_time) = self.project().parts.spent_time.take() {
+            spent_time.ends(HedgeEnd::Useless);
+        }
     }
 
     /// Drops it: it is cancelled if it is in flight. A hedge that lost the race counts for nothing at the budget: it would have helped

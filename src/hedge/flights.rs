@@ -60,6 +60,11 @@ where
         self.further.last().map_or(&self.first, |flight| flight)
     }
 
+    /// One attempt has answered the call, and the others have lost.
+    pub(super) fn lose(self: Pin<&mut Self>) {
+        self.project().further.iter_mut().for_each(|flight| flight.as_mut().lose());
+    }
+
     /// Drops all attempts, the oldest first. What they hold is released, and what they have not sent is refunded.
     pub(super) fn cancel(self: Pin<&mut Self>) {
         let this = self.project();

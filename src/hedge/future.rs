@@ -57,6 +57,9 @@ where
         let mut this = self.project();
         *this.progress = Progress::Over;
         this.call.learn_unanswered(&this.flights, last);
+        if matches!(last, Verdict::Success | Verdict::CallerFault | Verdict::Failed) {
+            this.flights.as_mut().lose();
+        }
         match stopped {
             Stop::Dropped => this.flights.as_mut().cancel(),
             _ => scope::cancelling_needless(|| this.flights.as_mut().cancel()),
@@ -134,7 +137,8 @@ where
                 context = context.with_deadline(Some(call.deadline.at()));
             }
             let poll = || call.endpoints.noting(|| flight.as_mut().poll(cx, this.classifier, context, layer_id));
-            let ((news, endpoint), is_repeated) = scope::noting_loss_repeated(poll);
+            let (((news, endpoint), is_repeated), is_probe) = scope::noting_probe(|| scope::noting_loss_repeated(poll));
+            call.is_probe |= is_probe;
             if is_repeated {
                 call.hedging.loss_was_repeated();
             }

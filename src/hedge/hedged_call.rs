@@ -39,6 +39,8 @@ pub(super) struct HedgedCall<S, K, T> {
     pub(super) last: Verdict,
     /// A call that was never polled has not begun, and is not recorded.
     pub(super) polled: bool,
+    /// Whether an attempt is a probe of a breaker.
+    pub(super) is_probe: bool,
     /// The endpoints that balancers have chosen.
     pub(super) endpoints: NotedEndpoints,
     pub(super) inherited: Context,
@@ -104,6 +106,7 @@ impl<S, K, T> HedgedCall<S, K, T> {
             scheduled: 0,
             last: Verdict::Ignored,
             polled: false,
+            is_probe: false,
             endpoints: NotedEndpoints::default(),
             inherited,
             exhausted_before: scope::exhausted_before(),
@@ -114,9 +117,14 @@ impl<S, K, T> HedgedCall<S, K, T> {
 
     /// Counts the first attempt, after which `source` makes more.
     #[inline(always)]
-    pub(super) fn first(mut self, source: Option<HedgeSource<S, K>>, endpoints: NotedEndpoints) -> Self {
+    pub(super) fn first(
+        mut self,
+        source: Option<HedgeSource<S, K>>,
+        endpoints: NotedEndpoints,
+        is_probe: bool,
+    ) -> Self {
         self.hedging.start();
-        Self { source, endpoints, ..self }
+        Self { source, endpoints, is_probe, ..self }
     }
 
     fn earlier(&mut self) -> &mut EndedAttempts<T> {
@@ -158,12 +166,14 @@ impl<S, K, T> HedgedCall<S, K, T> {
     }
 
     /// Whether the request may be sent a second time while the first one may be executed. A long-lived call is not: that it takes long
-    /// is what its caller wants.
+    /// is what its caller wants. Nor is a probe: cancelled by a hedge that wins, it would never show that its endpoint is well.
     fn may_run_beside(&self) -> bool
     where
         K: Kept,
     {
-        !self.inherited.lasts() && self.source.as_ref().is_some_and(|source| source.kept.repeatable_beside())
+        !self.inherited.lasts()
+            && !self.is_probe
+            && self.source.as_ref().is_some_and(|source| source.kept.repeatable_beside())
     }
 
     fn limits(&self, now: Instant, took: std::time::Duration) -> AttemptLimits {

@@ -1,31 +1,13 @@
 //! What a call teaches when it ends: the learned delay, and the time that hedges may take.
 
-use std::time::Duration;
-
 use tower::Service;
 
 use super::flights::Flights;
 use super::hedged_call::HedgedCall;
+use super::lesson::{Lesson, Observation};
 use crate::ground::time::{self, Instant};
 use crate::ground::verdict::{Classify, Verdict};
 use crate::layers::retry::Kept;
-
-/// See the module.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Lesson {
-    /// How long the dependency had for the first attempt, if that is known.
-    pub(super) first_had: Option<Duration>,
-    pub(super) latency: Option<Observation>,
-}
-
-/// The latency of a call.
-#[derive(Clone, Copy, Debug)]
-pub(super) enum Observation {
-    /// The first attempt that was not answered before took so long, or would have taken so long at least if a hedge has won.
-    Success { took: Duration, by_hedge: bool },
-    /// It was hedged, and the first attempt had so long without an answer.
-    Unanswered(Duration),
-}
 
 impl<S, K, T> HedgedCall<S, K, T> {
     /// Learns from an answer of the attempt at `index`. The time of an attempt that loses against a hedge counts as well, with what it

@@ -22,18 +22,20 @@
 //! 1. **Attempts** are left of `max_attempts`.
 //! 2. **The request** may be executed twice at once, and can be sent again: its body has been sent, and kept. While the body is being sent, the hedge waits.
 //! 3. **Time** is left before the deadline.
-//! 4. **The share of time** that hedges may take is not used up. A first attempt earns a twentieth of the time that it took
-//!    ([`time_ratio`](HedgeConfig::time_ratio)), and a hedge takes its own. So by Little's law hedges add at most a twentieth to the calls
-//!    in flight at the dependency, whatever the calls are: where 97 % of them take 5 ms and 3 % take 3 s, the learned delay is that of the
-//!    many, and without this bound the hedges of the few would double the work. A client with few calls has one second of such time,
-//!    which comes back in ten seconds.
+//! 4. **The share of time** that useless hedges may take is not used up. A first attempt earns a twentieth of the time that it took
+//!    ([`time_ratio`](HedgeConfig::time_ratio)). A hedge pays for its time if another attempt answers first or it fails, and for the time
+//!    beyond the delay if it wins. So by Little's law such hedges add at most a twentieth to the calls in flight at the dependency,
+//!    whatever the calls are: where 97 % of them take 5 ms and 3 % take 3 s, the learned delay is that of the many, and without this
+//!    bound the hedges of the few would double the work. A client with few calls has one second of such time, which comes back in ten
+//!    seconds.
 //! 5. **The [`Budget`](crate::retry::Budget)** has a token. Give it [that of the retry layer](HedgeLayer::with_budget): then retries and
 //!    hedges together stay within one share of the calls.
 //!
 //! And a layer further in may refuse the hedge: then it was not made, and the call goes on without it. A [balancer](crate::balance) does so
 //! unless an endpoint that the call has not used is healthy and has a free permit.
 //!
-//! A [long-lived](crate::deadline::DeadlineLayer::lasting_by) call is not hedged, and its latency is not learned: a long poll is not slow.
+//! An attempt by which the breaker of an endpoint probes is not hedged: cancelled by a hedge that wins, it would never show that the
+//! endpoint is well again. A [long-lived](crate::deadline::DeadlineLayer::lasting_by) call is not hedged, and its latency is not learned: a long poll is not slow.
 //!
 //! An attempt that waits in a queue of this crate, for a permit or its turn, was not sent, and is not hedged: a hedge would wait in the
 //! same queue.
@@ -146,6 +148,7 @@ mod future;
 mod hedged_call;
 mod layer;
 mod learning;
+mod lesson;
 mod policy;
 mod service;
 mod state;

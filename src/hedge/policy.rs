@@ -4,10 +4,10 @@ use std::time::Duration;
 
 use super::call_settings::HedgeCallSettings;
 use super::config::{HedgeDelay, LearnedDelay};
-use super::learning::{Lesson, Observation};
+use super::lesson::{Lesson, Observation};
 use crate::admission::keyed::Forgettable;
 use crate::algorithm::budget::NotGranted;
-use crate::algorithm::hedge::{HedgeInFlight, HedgeTime, Latencies};
+use crate::algorithm::hedge::{HedgeEnd, HedgeInFlight, HedgeTime, Latencies};
 use crate::ground::scope::Context;
 use crate::ground::sync::{Arc, Mutex, lock};
 use crate::ground::time::{self, Instant};
@@ -41,12 +41,20 @@ struct Learned {
 pub(super) struct SpentTime {
     policy: Arc<HedgePolicy>,
     hedge: HedgeInFlight,
+    how: HedgeEnd,
+}
+
+impl SpentTime {
+    /// How the hedge ends, if it is not dropped with its call.
+    pub(super) fn ends(mut self, how: HedgeEnd) {
+        self.how = how;
+    }
 }
 
 impl Drop for SpentTime {
     fn drop(&mut self) {
         let now = time::now();
-        lock(&self.policy.learned).time.end(self.hedge, now);
+        lock(&self.policy.learned).time.end(self.hedge, self.how, now);
     }
 }
 
@@ -114,10 +122,10 @@ impl HedgePolicy {
         }
     }
 
-    /// The time of a hedge that starts now, and is expected to take so long at least; `None` if hedges have taken their share.
-    pub(super) fn spend_time(self: &Arc<Self>, expected: Duration, now: Instant) -> Option<SpentTime> {
-        let hedge = lock(&self.learned).time.start(expected, now)?;
-        Some(SpentTime { policy: Arc::clone(self), hedge })
+    /// The time of a hedge that starts now, after this delay; `None` if useless hedges have taken their share.
+    pub(super) fn spend_time(self: &Arc<Self>, delay: Duration, now: Instant) -> Option<SpentTime> {
+        let hedge = lock(&self.learned).time.start(delay, now)?;
+        Some(SpentTime { policy: Arc::clone(self), hedge, how: HedgeEnd::Unknown })
     }
 
     /// What is left of the time that hedges may take: less than zero is a debt.

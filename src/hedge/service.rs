@@ -86,12 +86,13 @@ where
         let upload_waits = kept.sending();
         let source = (settings.max_attempts > 1).then(|| HedgeSource { kept, service: self.inner.clone_service() });
         let mut endpoints = NotedEndpoints::default();
-        let (call, _) = {
+        let ((call, _), is_probe) = {
             let _sending = upload_waits::enter(upload_waits.as_ref());
-            endpoints.noting(|| self.inner.call(attempt, now, &policy.readiness_limit))
+            let call = || self.inner.call(attempt, now, &policy.readiness_limit);
+            scope::noting_probe(|| endpoints.noting(call))
         };
         let flight = AttemptFlight::new(call, FlightParts::new(1, now, upload_waits));
-        let call = HedgedCall::new(inherited, settings, deadline, policy).first(source, endpoints);
+        let call = HedgedCall::new(inherited, settings, deadline, policy).first(source, endpoints, is_probe);
         ResponseFuture::new(flight, call, classifier)
     }
 }

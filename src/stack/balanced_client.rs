@@ -75,7 +75,7 @@ pub struct BalancedClientLayer<C = ByStatus, R = ByMethod, P = HttpPropagator, L
 ///   which may have `hedge.max_attempts` in flight.
 /// - **Budget:** retries and hedges pay from one budget, `retry.budget`, whose last token is left to a retry. A different `hedge.budget` is a
 ///   fault.
-/// - **Load:** hedges take at most 5 % of the time that first attempts take ([`time_ratio`](crate::hedge::HedgeConfig::time_ratio)). Where
+/// - **Load:** useless hedges take at most 5 % of the time that first attempts take ([`time_ratio`](crate::hedge::HedgeConfig::time_ratio)). Where
 ///   some calls take long by their nature, only as few of these are hedged.
 ///
 /// # Errors

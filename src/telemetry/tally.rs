@@ -21,7 +21,7 @@ pub(crate) enum NotRetried {
     Deadline,
     Budget,
     NotHelping,
-    /// Of a hedge: hedges have taken their share of the time.
+    /// Of a hedge: useless hedges have taken their share of the time.
     TimeRatio,
     /// Of a hedge: a layer further in has refused it.
     Refused,

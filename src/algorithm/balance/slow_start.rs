@@ -4,8 +4,16 @@
 //! weight is Envoy's: `max(min_weight, (time since start / window)^(1 / aggression))`. See "Slow start mode" in the Envoy
 //! documentation. Envoy counts at least one second since the start; here `min_weight` alone sets the start, so that a window of
 //! seconds is not shortened.
+//!
+//! Envoy's factor is of one endpoint, whatever the others are. If one of eight is warm, as after a rollout, or with a discovery that lists
+//! others each time, it would get ten times the calls of each other one, and fail under them. So the factor has a [least
+//! value](SlowStart::least_factor), by which a warm endpoint is drawn at most [`MOST_OF_WARM`] times as often as
+//! its weight says. Comparison by load then adds to that: in the case above it gets two and a half times its share instead of six.
 
 use std::time::Duration;
+
+/// So many times as often as by its weight, a warm endpoint is drawn while others warm up.
+const MOST_OF_WARM: f64 = 2.0;
 
 /// See the module.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -37,6 +45,16 @@ impl SlowStart {
         // `max` ignores a power that is not a number.
         grown.max(self.min_weight).min(1.0)
     }
+
+    /// The least factor in a set, from the weight of each endpoint and its [factor](Self::factor). It is zero if half of the weight is warm.
+    pub(crate) fn least_factor(endpoints: impl Iterator<Item = (f64, f64)>) -> f64 {
+        let (mut warm, mut warming) = (0.0, 0.0);
+        for (weight, factor) in endpoints {
+            *(if factor < 1.0 { &mut warming } else { &mut warm }) += weight;
+        }
+        let missing = (warm + warming) / MOST_OF_WARM - warm;
+        if warming > 0.0 { (missing / warming).clamp(0.0, 1.0) } else { 0.0 }
+    }
 }
 
 #[cfg(all(test, not(seawall_loom)))]
@@ -47,6 +65,18 @@ mod tests {
 
     fn start(aggression: f64, min_weight: f64) -> SlowStart {
         SlowStart { window: Duration::from_secs(60), aggression, min_weight }
+    }
+
+    #[test]
+    fn warm_endpoint_gets_at_most_twice_its_share() {
+        let one_of_eight = [(1.0, 1.0)].into_iter().chain([(1.0, 0.1); 7]);
+        let least = SlowStart::least_factor(one_of_eight);
+        assert!((1.0 / (1.0 + 7.0 * least) - 2.0 / 8.0).abs() < 1e-9, "{least}");
+        assert_eq!(SlowStart::least_factor([(3.0, 1.0), (1.0, 0.1), (2.0, 0.1)].into_iter()), 0.0, "half is warm");
+        assert_eq!(SlowStart::least_factor([(1.0, 0.1); 8].into_iter()), 0.5);
+        assert_eq!(SlowStart::least_factor([(1.0, 1.0); 8].into_iter()), 0.0);
+        assert_eq!(SlowStart::least_factor(std::iter::empty()), 0.0);
+        assert_eq!(SlowStart::least_factor([(0.0, 0.1), (0.0, 1.0)].into_iter()), 0.0, "no endpoint has weight");
     }
 
     #[test]

@@ -11,7 +11,7 @@ mod quantile;
 
 use std::time::Duration;
 
-pub(crate) use self::hedge_time::{HedgeInFlight, HedgeTime};
+pub(crate) use self::hedge_time::{HedgeEnd, HedgeInFlight, HedgeTime};
 pub(crate) use self::latencies::Latencies;
 pub(crate) use self::quantile::QuantileRules;
 use crate::ground::time::Instant;
@@ -150,7 +150,7 @@ impl Hedging {
         self.delay.unwrap_or_default().saturating_sub(took)
     }
 
-    /// How long the newest attempt had to take before the next one is due: the next one is expected to take as long.
+    /// How long the newest attempt had to take before the next one is due: most calls take no longer.
     pub(crate) fn delay(&self) -> Duration {
         self.delay.unwrap_or_default()
     }

@@ -42,6 +42,7 @@
 //! | loss repeated: an attempt was lost and is repeated, or another one was in flight | retry, hedge | retry, hedge |
 //! | endpoint: where the call was sent | balance | retry, hedge, quorum, quarantine |
 //! | loss: the endpoint where an attempt was lost | balance | quarantine |
+//! | probe: the endpoint whose breaker probes with an attempt | balance | hedge |
 //! | answer: when the call was answered or given up, and the dependency's time until then | circuit breaker | balance |
 //! | gate polls: how often work has requested a permit meanwhile | `current_permit` | permits |
 //! | attachments: requested permits, a retry report | `current_permit`, retry | permits, `retry::report` |
@@ -96,6 +97,8 @@ struct Scope {
     endpoint: Cell<Option<NonZeroU64>>,
     /// The endpoint of the attempt that was lost last.
     loss: Cell<Option<NonZeroU64>>,
+    /// The endpoint whose breaker probes with the attempt that was sent last.
+    probe: Cell<Option<NonZeroU64>>,
     /// The dependency's time for the answer that arrived last, and when that was.
     answer: Cell<Option<(Duration, Instant)>>,
     attachments: Attachments,
@@ -117,6 +120,7 @@ impl Scope {
             gate_polls: Cell::new(GatePolls { gates: 0, asked: 0 }),
             endpoint: Cell::new(None),
             loss: Cell::new(None),
+            probe: Cell::new(None),
             answer: Cell::new(None),
             attachments: Attachments::new(),
         }
@@ -301,6 +305,19 @@ fn noting<T>(cell: fn(&Scope) -> &Cell<Option<NonZeroU64>>, act: impl FnOnce() -
         SCOPE.with(|scope| cell(scope).set(outer));
     }
     (output, noted)
+}
+
+/// Records that the breaker of an endpoint probes with the attempt that is sent there.
+#[inline]
+pub(crate) fn note_probe(endpoint: NonZeroU64) {
+    SCOPE.with(|scope| scope.probe.set(Some(endpoint)));
+}
+
+/// Runs `act`, which makes or polls an attempt, and returns whether it became a probe meanwhile.
+#[inline]
+pub(crate) fn noting_probe<T>(act: impl FnOnce() -> T) -> (T, bool) {
+    let (output, probe) = noting(|scope| &scope.probe, act);
+    (output, probe.is_some())
 }
 
 /// Records that the dependency has answered, or that its call was given up, after so much time of its own.

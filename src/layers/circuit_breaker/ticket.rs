@@ -68,6 +68,13 @@ impl Ticket {
         self.pass.is_none()
     }
 
+    /// Whether its end decides whether the breaker closes again.
+    #[inline]
+    pub(crate) fn is_probe(&mut self) -> bool {
+        let is_probe = |pass: &mut Pass| matches!(pass, Pass::Probe(_) | Pass::LastResort(_));
+        self.pass.as_mut().and_then(|pass| pass.with(|pass, _| is_probe(pass))).unwrap_or(false)
+    }
+
     #[inline]
     pub(super) fn layer_id(&self) -> LayerId {
         self.breaker.instruments().layer_id()
