@@ -1,6 +1,7 @@
 //! The layers that are measured, with limits that no call reaches, and tower's counterparts.
 
 use std::sync::Arc;
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use seawall::balance::{Balance, BalanceConfig, BalanceLayer, Endpoint};
@@ -59,6 +60,42 @@ where
     S: Service<u64, Response = u64, Error = BoxError, Future: Send> + Clone + Send + Sync + 'static,
 {
     ServiceBuilder::new().layer(bulkhead()).layer(circuit_breaker()).service(inner)
+}
+
+/// As many of these as there are endpoints, one of which takes a call at random: what a call at one of many endpoints costs without a
+/// choice. The state of many does not fit into the caches.
+pub fn one_of<S>(
+    endpoints: usize,
+    client: S,
+) -> impl Service<u64, Response = u64, Error = BoxError> + Clone + Send + 'static
+where
+    S: Service<u64, Response = u64, Error = BoxError, Future: Send> + Clone + Send + Sync + 'static,
+{
+    OneOf { services: (0..endpoints).map(|_| one_endpoint(client.clone())).collect(), drawn: 1, next: 0 }
+}
+
+#[derive(Clone)]
+struct OneOf<S> {
+    services: Vec<S>,
+    drawn: u64,
+    next: usize,
+}
+
+impl<S: Service<u64>> Service<u64> for OneOf<S> {
+    type Response = S::Response;
+    type Error = S::Error;
+    type Future = S::Future;
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
+        // Knuth's generator of MMIX.
+        self.drawn = self.drawn.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        self.next = (self.drawn >> 33) as usize % self.services.len();
+        self.services[self.next].poll_ready(cx)
+    }
+
+    fn call(&mut self, request: u64) -> S::Future {
+        self.services[self.next].call(request)
+    }
 }
 
 /// A balancer over this many endpoints, with [`CONCURRENCY`] permits for each.

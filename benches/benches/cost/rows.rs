@@ -127,7 +127,9 @@ fn add_rows(rows: &mut Rows<'_>, echo: Echo) {
     rows.add("circuit_breaker", layers::circuit_breaker().layer(echo));
 
     rows.add("one_endpoint", layers::one_endpoint(echo));
+    rows.add("one_endpoint_of_10", layers::one_of(10, echo));
     rows.add("balance_10", layers::balance(10, echo));
+    rows.add("one_endpoint_of_1000", layers::one_of(1000, echo));
     rows.add("balance_1000", layers::balance(1000, echo));
 
     rows.add_single("tower.rate_limit", tower().rate_limit(PER_SECOND.into(), SECOND).service(echo));
