@@ -7,8 +7,8 @@
 //! flight at the dependency: on average, useless hedges add at most the share to them.
 //!
 //! [`RESERVE`] lets a client with few calls hedge. It grows by [`RESERVE_GROWTH`], a tenth of one call in flight, whatever the calls
-//! earn. What is earned beyond it is halved in [`HALF_LIFE`], so that a busy hour pays for no storm of hedges after it. A debt is not
-//! forgotten: it is paid.
+//! earn. What is earned beyond it is forgotten within [`FORGOTTEN_IN`], so that a busy hour pays for no storm of hedges after it. A debt is
+//! not forgotten: it is paid.
 
 use std::time::Duration;
 
@@ -20,8 +20,8 @@ const RESERVE: f64 = 1.0;
 /// By how much the reserve grows, in seconds a second.
 const RESERVE_GROWTH: f64 = 0.1;
 
-/// See the module.
-const HALF_LIFE: Duration = Duration::from_secs(10);
+/// While calls come, what was earned falls by a factor of e in this time. After as long without a call, nothing of it is left.
+const FORGOTTEN_IN: f64 = 20.0;
 
 /// Over how many hedges what they pay is averaged.
 const MEMORY: f64 = 16.0;
@@ -118,10 +118,12 @@ impl HedgeTime {
 
 /// The balance after this time without calls.
 fn after(balance: f64, elapsed: Duration) -> f64 {
+    let elapsed = elapsed.as_secs_f64();
     if balance < RESERVE {
-        return (balance + elapsed.as_secs_f64() * RESERVE_GROWTH).min(RESERVE);
+        return (balance + elapsed * RESERVE_GROWTH).min(RESERVE);
     }
-    RESERVE + (balance - RESERVE) * (-elapsed.as_secs_f64() / HALF_LIFE.as_secs_f64()).exp2()
+    // A power would cost as much as the rest of the record of a call.
+    RESERVE + (balance - RESERVE) * (1.0 - elapsed / FORGOTTEN_IN).max(0.0)
 }
 
 #[cfg(all(test, not(seawall_loom)))]
