@@ -123,9 +123,9 @@ impl HedgePolicy {
     }
 
     /// The time of a hedge that starts now, after this delay; `None` if useless hedges have taken their share.
-    pub(super) fn spend_time(self: &Arc<Self>, delay: Duration, now: Instant) -> Option<SpentTime> {
-        let hedge = lock(&self.learned).time.start(delay, now)?;
-        Some(SpentTime { policy: Arc::clone(self), hedge, how: HedgeEnd::Unknown })
+    pub(super) fn spend_time(policy: &Arc<Self>, delay: Duration, now: Instant) -> Option<SpentTime> {
+        let hedge = lock(&policy.learned).time.start(delay, now)?;
+        Some(SpentTime { policy: Arc::clone(policy), hedge, how: HedgeEnd::Unknown })
     }
 
     /// What is left of the time that hedges may take: less than zero is a debt.

@@ -11,7 +11,7 @@ use crate::ground::scope;
 use crate::ground::time::{self, Instant};
 use crate::ground::verdict::{Classify, Verdict};
 use crate::hedge::flight::{AttemptFlight, FlightParts};
-use crate::hedge::policy::SpentTime;
+use crate::hedge::policy::{HedgePolicy, SpentTime};
 use crate::layers::call::inner::Taken;
 use crate::layers::call::upload_waits;
 use crate::layers::core::observed;
@@ -87,7 +87,7 @@ impl<S, K: Kept, T> HedgedCall<S, K, T> {
         let (paid, cause) = paid.unwrap_or_default();
         let mut spent_time = None;
         if !is_alone && cause.is_none() {
-            spent_time = self.policy.spend_time(self.hedging.delay(), now);
+            spent_time = HedgePolicy::spend_time(&self.policy, self.hedging.delay(), now);
             if spent_time.is_none() {
                 self.hedging.skip();
                 self.count_refused(NotRetried::TimeRatio);
