@@ -81,7 +81,7 @@ where
 
     #[inline]
     fn running(Placed { place, client, request }: Placed<S, Req>, classifier: &C) -> Self {
-        let Place { permit, mut ticket, bound, .. } = place;
+        let Place { permit, ticket, bound, .. } = place;
         let (endpoint, client_id) = (permit.endpoint(), client.id);
         scope::note_endpoint(endpoint.id);
         report::note_endpoint(&endpoint.key);

@@ -122,7 +122,8 @@
 //! - **A name** ([`named`](BalanceLayer::named)) shows the layer in refusals, logs, metrics and the [registry](crate::registry): its
 //!   endpoints with their state, and the endpoints' time by verdict. The endpoints' breakers have no names; their events have that of the balancer,
 //!   and the endpoint.
-//! - **Cost:** a choice takes constant time, whatever the number of endpoints, and does not allocate. A call clones one client. Once in an
+//! - **Cost:** a choice takes constant time, whatever the number of endpoints, and does not allocate. While endpoints warm up, a call looks at all of their
+//!   tier, 64 times in the window of the slow start. A call clones one client. Once in an
 //!   interval one call compares the endpoints, which takes about a microsecond for each.
 //! - **Place:** innermost, in place of the client; deadline, retry and hedge are around it, as `stack::balanced_client` assembles them. A bulkhead or a breaker around it would refuse calls
 //!   to all endpoints because of one.

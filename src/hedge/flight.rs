@@ -9,7 +9,7 @@ use pin_project::pin_project;
 use tower::{BoxError, Service};
 
 use super::policy::SpentTime;
-use crate::algorithm::hedge::HedgeEnd;
+use crate::algorithm::hedge::{self, HedgeEnd};
 use crate::ground::layer_id::LayerId;
 use crate::ground::scope::{self, Context};
 use crate::ground::stopwatch::Stopwatch;
@@ -134,8 +134,7 @@ impl FlightParts {
             withdrawal.ended(verdict);
         }
         if let Some(spent_time) = self.spent_time.take() {
-            let has_won = matches!(verdict, Verdict::Success | Verdict::CallerFault | Verdict::Failed);
-            spent_time.ends(if has_won { HedgeEnd::Won } else { HedgeEnd::Useless });
+            spent_time.ends(if hedge::decides(verdict) { HedgeEnd::Won } else { HedgeEnd::Useless });
         }
     }
 

@@ -12,6 +12,7 @@ use tower::{BoxError, Service};
 use super::flight::{AttemptFlight, FlightNews};
 use super::flights::Flights;
 use super::hedged_call::HedgedCall;
+use crate::algorithm::hedge;
 use crate::ground::scope;
 use crate::ground::time;
 use crate::ground::verdict::{Classify, Verdict};
@@ -57,7 +58,7 @@ where
         let mut this = self.project();
         *this.progress = Progress::Over;
         this.call.learn_unanswered(&this.flights, last);
-        if matches!(last, Verdict::Success | Verdict::CallerFault | Verdict::Failed) {
+        if hedge::decides(last) {
             this.flights.as_mut().lose();
         }
         match stopped {

@@ -5,6 +5,7 @@ use tower::Service;
 use super::flights::Flights;
 use super::hedged_call::HedgedCall;
 use super::lesson::{Lesson, Observation};
+use crate::algorithm::hedge;
 use crate::ground::time::{self, Instant};
 use crate::ground::verdict::{Classify, Verdict};
 use crate::layers::retry::Kept;
@@ -38,8 +39,7 @@ impl<S, K, T> HedgedCall<S, K, T> {
         S: Service<K::Attempt>,
         C: Classify<S::Response, Settled = T>,
     {
-        let is_answered = matches!(verdict, Verdict::Success | Verdict::CallerFault | Verdict::Failed);
-        if is_answered || !self.settings.hedges_slow() || self.inherited.lasts() {
+        if hedge::decides(verdict) || !self.settings.hedges_slow() || self.inherited.lasts() {
             return;
         }
         let now = time::now();

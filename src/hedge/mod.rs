@@ -35,7 +35,8 @@
 //! unless an endpoint that the call has not used is healthy and has a free permit.
 //!
 //! An attempt by which the breaker of an endpoint probes is not hedged: cancelled by a hedge that wins, it would never show that the
-//! endpoint is well again. A [long-lived](crate::deadline::DeadlineLayer::lasting_by) call is not hedged, and its latency is not learned: a long poll is not slow.
+//! endpoint is well again. A [long-lived](crate::deadline::DeadlineLayer::lasting_by) call is not hedged, and its latency is not learned:
+//! a long poll is not slow.
 //!
 //! An attempt that waits in a queue of this crate, for a permit or its turn, was not sent, and is not hedged: a hedge would wait in the
 //! same queue.

@@ -8,8 +8,8 @@
 //! forgotten while calls pass, and in two parts. The newest one shows a moment ([`NEWEST_CALLS`]). The average of the last ones shows an
 //! endpoint that is slower than the others for longer, and holds for longer ([`AVERAGE_CALLS`]). All times are in calls of usual length,
 //! because a queue changes as calls end. The numbers are from the simulation in the tests, of 20 clients at 90 % load: where some endpoints are
-//! slow in turn, they have two thirds of the p99 that they have without reports, and where all are alike, 96 %. Knowledge that is never
-//! old would give 84 % there. Where a client has hardly three calls a second for each endpoint, reports are too old to help.
+//! slow in turn, they have two thirds of the p99 that they have without reports, and where all are alike, 96 %. A single
+//! client, which knows all calls, has 84 % there. Where a client has hardly three calls a second for each endpoint, reports are too old to help.
 
 use super::average::Average;
 use crate::ground::time::{Instant, nanos};

@@ -105,7 +105,7 @@ impl HedgeTime {
         after(self.balance, now.since(self.at)) - self.reserved
     }
 
-    /// Whether it differs from that of a client without calls.
+    /// Whether it is that of a client without calls.
     pub(crate) fn is_as_new(&self, now: Instant) -> bool {
         self.in_flight == 0 && self.left(now) >= RESERVE
     }

@@ -32,6 +32,11 @@ pub(crate) enum NoAttempt {
     Deadline,
 }
 
+/// Whether an attempt that ends so is the answer of its call: it is good or fatal.
+pub(crate) fn decides(verdict: Verdict) -> bool {
+    matches!(verdict, Verdict::Success | Verdict::CallerFault | Verdict::Failed)
+}
+
 /// What follows an attempt that has ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum AfterAttempt {

@@ -37,11 +37,14 @@ pub struct Ticket {
     polled: bool,
     /// Whether the breaker is that of an endpoint among others.
     of_endpoint: bool,
+    /// Whether its end decides whether the breaker closes again.
+    is_probe: bool,
 }
 
 impl Ticket {
     #[inline(always)]
     pub(super) fn new(breaker: Arc<Breaker>, pass: Option<Pass>, now: Instant, deadline: CallDeadline) -> Self {
+        let is_probe = matches!(pass, Some(Pass::Probe(_) | Pass::LastResort(_)));
         let pass = pass.map(|pass| CallPass::new(&breaker, pass, upload_waits::claim()));
         Self {
             breaker,
@@ -52,6 +55,7 @@ impl Ticket {
             deadline,
             polled: false,
             of_endpoint: false,
+            is_probe,
         }
     }
 
@@ -70,9 +74,8 @@ impl Ticket {
 
     /// Whether its end decides whether the breaker closes again.
     #[inline]
-    pub(crate) fn is_probe(&mut self) -> bool {
-        let is_probe = |pass: &mut Pass| matches!(pass, Pass::Probe(_) | Pass::LastResort(_));
-        self.pass.as_mut().and_then(|pass| pass.with(|pass, _| is_probe(pass))).unwrap_or(false)
+    pub(crate) fn is_probe(&self) -> bool {
+        self.is_probe
     }
 
     #[inline]
