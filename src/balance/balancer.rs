@@ -49,7 +49,7 @@ impl Balancer {
         let owner = instruments.clone();
         let breakers = settings.read(|config| PartBreakers::new(readiness_limit, &config.circuit_breaker, owner));
         let common = Arc::new(SetState::new(instruments, breakers));
-        let set = EndpointSet::new(0, Arc::new([]), &settings.read(BalanceConfig::choice));
+        let set = EndpointSet::empty(&settings.read(BalanceConfig::choice));
         Self {
             queue: WaitQueue::new(Arc::clone(&common), settings.read(BalanceConfig::turns)),
             common,
@@ -83,7 +83,7 @@ impl Balancer {
             }
             // A smaller tier allows fewer ejections.
             let restored = ejections::bound(&settings.outliers, &mut records, &set.members, now);
-            (restored, self.publish(set.with_new_modes(&settings)))
+            (restored, self.publish(set.with_new_modes(&settings, now)))
         };
         telemetry::endpoint_controlled(self.instruments(), key, mode.as_str());
         self.serve_all();
@@ -97,8 +97,8 @@ impl Balancer {
         let settings = self.settings.read(BalanceConfig::choice);
         let replaced = {
             let _records = lock(&self.records);
-            let set = self.set.load();
-            look_at_breakers(&set.members, time::now()).then(|| self.publish(set.judged(&settings)))
+            let (set, now) = (self.set.load(), time::now());
+            look_at_breakers(&set.members, now).then(|| self.publish(set.judged(&settings, now)))
         };
         drop(replaced);
         self.serve_all();
@@ -185,7 +185,7 @@ impl Balancer {
                 let (set, now) = (self.set.load(), time::now());
                 let restored = ejections::bound(&settings.outliers, &mut records, &set.members, now);
                 look_at_breakers(&set.members, now);
-                (restored, self.publish(set.judged(&settings)))
+                (restored, self.publish(set.judged(&settings, now)))
             };
             ejections::report(self.instruments(), &restored, &replaced.members);
             drop(replaced);

@@ -100,7 +100,8 @@ impl Validate for BalanceConfig {
 /// How a new or restored endpoint gets its full share of calls: its weight is multiplied by
 /// `max(min_weight, (age / window)^(1 / aggression))`, Envoy's formula. A cold endpoint under full load stays slow.
 ///
-/// The endpoints of the first set start warm: all of them are equally cold.
+/// The endpoints of the first set start warm: all of them are equally cold. A tier that gets more calls than before, as after an outage, gets
+/// them by the same factor, while the tiers that carried them are healthy.
 #[derive(Clone, Debug, PartialEq)]
 #[cfg_attr(feature = "config", derive(serde::Serialize, serde::Deserialize), serde(default, deny_unknown_fields))]
 #[cfg_attr(all(test, feature = "config"), derive(schemars::JsonSchema))]

@@ -55,6 +55,7 @@ impl Member {
 /// The endpoints of a tier, dense: a choice among many reads as few lines of memory as it can.
 #[derive(Debug)]
 struct TierMembers {
+    tier: u16,
     members: Box<[TierMember]>,
     /// Their weights, in the same order.
     table: AliasTable,
@@ -120,8 +121,13 @@ pub(super) struct ChoiceFor<'a> {
 }
 
 impl EndpointSet {
+    /// The set of a balancer that has none yet.
+    pub(super) fn empty(settings: &ChoiceSettings) -> Self {
+        Self::of_members(0, Arc::new([]), settings)
+    }
+
     /// A set of these members, in the tiers that they have now.
-    pub(super) fn new(generation: u64, members: Arc<[Member]>, settings: &ChoiceSettings) -> Self {
+    fn of_members(generation: u64, members: Arc<[Member]>, settings: &ChoiceSettings) -> Self {
         let mut positions = BTreeMap::<u16, Vec<usize>>::new();
         for (i, member) in members.iter().enumerate() {
             positions.entry(member.tier()).or_default().push(i);
@@ -130,7 +136,8 @@ impl EndpointSet {
         let member = |position: usize| {
             members.get(position).map(|member| TierMember { state: Arc::clone(&member.state), position })
         };
-        let tiers = positions.into_values().map(|positions| TierMembers {
+        let tiers = positions.into_iter().map(|(tier, positions)| TierMembers {
+            tier,
             table: AliasTable::new(positions.iter().map(weight)),
             members: positions.into_iter().filter_map(member).collect(),
             least_warmth: LeastWarmth::new(),
@@ -162,14 +169,28 @@ impl EndpointSet {
         }
     }
 
+    /// Other members, in their tiers.
+    pub(super) fn with_members(&self, members: Arc<[Member]>, settings: &ChoiceSettings, now: Instant) -> Self {
+        Self::of_members(self.generation + 1, members, settings).after(self, now)
+    }
+
     /// The same members, after their health or the settings have changed.
-    pub(super) fn judged(&self, settings: &ChoiceSettings) -> Self {
-        Self::of_tiers(self.generation, Arc::clone(&self.members), Arc::clone(&self.tiers), settings)
+    pub(super) fn judged(&self, settings: &ChoiceSettings, now: Instant) -> Self {
+        Self::of_tiers(self.generation, Arc::clone(&self.members), Arc::clone(&self.tiers), settings).after(self, now)
     }
 
     /// The same members, after their modes have changed.
-    pub(super) fn with_new_modes(&self, settings: &ChoiceSettings) -> Self {
-        Self::new(self.generation, Arc::clone(&self.members), settings)
+    pub(super) fn with_new_modes(&self, settings: &ChoiceSettings, now: Instant) -> Self {
+        Self::of_members(self.generation, Arc::clone(&self.members), settings).after(self, now)
+    }
+
+    /// This set after another one: calls that moved to worse tiers return slowly.
+    fn after(self, before: &Self, now: Instant) -> Self {
+        let ranks = |tier: usize| {
+            let tier = self.tiers.get(tier)?.tier;
+            before.tiers.partition_point(|former| former.tier <= tier).checked_sub(1)
+        };
+        Self { shares: self.shares.after(&before.shares, ranks, &self.slow_start, now), ..self }
     }
 
     /// Shows the endpoints whether their tier panics.
@@ -212,7 +233,8 @@ impl EndpointSet {
 
     /// A usable endpoint with a free permit that the call has not tried, in a tier that gets calls now.
     pub(super) fn choose_other(&self, choice: ChoiceFor<'_>) -> Option<Chosen<'_>> {
-        let tier = self.shares.only().or_else(|| self.shares.choose(|_| true, chance::sample()))?.tier;
+        let tier =
+            self.shares.only(choice.now).or_else(|| self.shares.choose(|_| true, chance::sample(), choice.now))?.tier;
         self.choose_within(tier, choice).filter(|chosen| is_untried(chosen.state, choice))
     }
 
@@ -223,7 +245,7 @@ impl EndpointSet {
             let mut states = self.tiers.get(tier).into_iter().flat_map(TierMembers::states);
             states.any(|state| is_untried(state, choice) && self.is_free(state, choice))
         };
-        let other = self.shares.choose(has_untried, chance::sample())?;
+        let other = self.shares.choose(has_untried, chance::sample(), choice.now)?;
         self.choose_within(other.tier, choice)
     }
 
@@ -231,12 +253,12 @@ impl EndpointSet {
         if choice.wanted != Wanted::Healthy {
             return (0..self.tiers.len()).find_map(|tier| self.choose_within(tier, choice));
         }
-        if let Some(only) = self.shares.only() {
+        if let Some(only) = self.shares.only(choice.now) {
             if let Some(chosen) = self.choose_within(only.tier, choice) {
                 return Some(chosen);
             }
         } else {
-            let drawn = self.shares.choose(|_| true, chance::sample())?;
+            let drawn = self.shares.choose(|_| true, chance::sample(), choice.now)?;
             if let Some(chosen) = self.choose_within(drawn.tier, choice) {
                 return Some(chosen);
             }
@@ -246,7 +268,7 @@ impl EndpointSet {
             let mut states = self.tiers.get(tier).into_iter().flat_map(TierMembers::states);
             states.any(|state| self.is_free(state, choice))
         };
-        let other = self.shares.choose(has_capacity, chance::sample())?;
+        let other = self.shares.choose(has_capacity, chance::sample(), choice.now)?;
         self.choose_within(other.tier, choice)
     }
 

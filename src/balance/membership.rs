@@ -7,7 +7,7 @@ use super::balancer::{Balancer, look_at_breakers};
 use super::config::BalanceConfig;
 use super::ejections;
 use super::endpoint::{self, Endpoint};
-use super::endpoint_set::{EndpointSet, Member};
+use super::endpoint_set::Member;
 use super::endpoint_state::EndpointState;
 use crate::algorithm::balance::EjectionRecord;
 use crate::ground::error::InvalidConfig;
@@ -75,7 +75,7 @@ impl Balancer {
         *records = kept;
         look_at_breakers(&members, now);
         let members: Arc<[Member]> = members.into();
-        let after = EndpointSet::new(before.generation + 1, Arc::clone(&members), &settings);
+        let after = before.with_members(Arc::clone(&members), &settings, now);
         let addresses: HashMap<&str, &str> =
             after.members.iter().map(|member| (member.endpoint.key(), member.endpoint.address())).collect();
         let has_moved = |member: &&Member| {

@@ -11,8 +11,9 @@
 //! # How it chooses
 //! 1. **The tier.** Tier 0 gets all calls while it is healthy and has free permits; then the next tier joins
 //!    ([`TierConfig`]). An endpoint is unhealthy if it is ejected, draining or isolated, or if its breaker is open or half-open. While
-//!    a later tier carries the calls of a tier without healthy endpoints, that gets only the probes of its half-open breakers. A standby
-//!    is an endpoint in tier 1.
+//!    a later tier carries the calls of a tier without healthy endpoints, that gets only the probes of its half-open breakers. Calls
+//!    return to a better tier slowly, over the window of the [slow start](SlowStartConfig), as its endpoints are cold; they leave it at once. A
+//!    standby is an endpoint in tier 1.
 //! 2. **The endpoint**, among those of the tier that are usable: not ejected, breaker not open, a permit free. Two are drawn by weight,
 //!    and the better one is taken. An endpoint with few calls in flight beats one with many; of two with few, the one whose calls cost
 //!    less wins: the cost of a call is its latency, and a failure costs as much as ten successes, so an endpoint that fails fast

@@ -45,7 +45,7 @@ impl Balancer {
         let changes = settings.outliers.sweep(now, &mut judged, chance::sample);
         *records = judged.into_iter().map(|judged| judged.record).collect();
         ejections::apply(&changes, &set.members, now);
-        let replaced = (!changes.is_empty()).then(|| self.publish(set.judged(&settings)));
+        let replaced = (!changes.is_empty()).then(|| self.publish(set.judged(&settings, now)));
         drop(set);
         drop(records);
         if let Some(replaced) = replaced {

@@ -86,8 +86,10 @@ async fn half_open_endpoint_of_a_tier_without_a_share_gets_probes() {
     assert_eq!(servers.calls()[..2], before[..2]);
     [0, 1].into_iter().for_each(|server| servers.set(server, Behaviour::Answers(MS)));
     sleep(30 * SECOND).await;
+    // Longer than the slow start of the tier.
     for _ in 0..100 {
         call(&service).await.unwrap();
+        sleep(SECOND / 5).await;
     }
     let before = servers.calls();
     for _ in 0..100 {

@@ -87,6 +87,34 @@ async fn tier_that_fails_at_once_costs_few_calls() {
     assert!(failed(4 * SECOND) <= 150, "{} of 8000 calls are probes", failed(4 * SECOND));
 }
 
+/// The first tier was down, and comes back cold. The standbys are there, and hand its calls back slowly.
+#[tokio::test(start_paused = true)]
+async fn tier_that_comes_back_gets_its_calls_slowly() {
+    seawall::seed(1);
+    let servers = Servers::answering(4, 10 * MS);
+    let registry = Registry::new();
+    let layer = servers.layer(BalanceConfig::default()).named_in(&registry, "payments").unwrap();
+    let service = servers.service(&layer);
+    in_tiers(&layer.handle(), &servers, 2);
+    load(service.clone(), 300, SECOND).await;
+    assert_eq!(servers.calls()[2..], [0, 0], "a start is no return");
+    (0..2).for_each(|server| servers.set(server, Behaviour::Fails(MS)));
+    load(service.clone(), 300, 3 * SECOND).await;
+    (0..2).for_each(|server| servers.set(server, Behaviour::Answers(10 * MS)));
+    while condition(&registry).listed.iter().any(|endpoint| endpoint.breaker != State::Closed) {
+        load(service.clone(), 100, SECOND / 10).await;
+    }
+    let standbys = |calls: Vec<usize>| calls[2] + calls[3];
+    let before = standbys(servers.calls());
+    load(service.clone(), 300, SECOND).await;
+    let calls = standbys(servers.calls()) - before;
+    assert!(calls > 100, "{calls} of 300 calls of the first second");
+    load(service.clone(), 300, 15 * SECOND).await;
+    let before = standbys(servers.calls());
+    load(service, 300, SECOND).await;
+    assert_eq!(standbys(servers.calls()), before, "warm again");
+}
+
 /// A hedge would cancel each probe of an endpoint that is slower than it, and a cancelled probe proves nothing. So probes are not hedged: while
 /// the breaker is half-open, the endpoint counts as unhealthy, and standbys carry its share.
 #[tokio::test(start_paused = true)]

@@ -3,6 +3,7 @@
 //! | file | decides | after |
 //! |---|---|---|
 //! | [`tiers`] | which tier gets the call: shares by health, overflow by capacity, panic | Envoy, "Priority levels", "Panic threshold" |
+//! | [`tier_return`] | how slowly calls return to a better tier | Envoy's slow start, over a tier |
 //! | [`choice`] | which endpoint of the tier: the better of two draws | Wydrowski et al., "Load is not what you should balance: Introducing Prequal", NSDI'24 |
 //! | [`alias`] | the draws, by weight, in constant time | Vose, 1991 |
 //! | [`load`] | what an endpoint is worth: calls in flight, cost of a call | Prequal; Finagle's time-weighted averages |
@@ -33,6 +34,7 @@ mod load;
 mod outliers;
 mod reported_load;
 mod slow_start;
+mod tier_return;
 mod tiers;
 
 #[cfg(all(test, not(seawall_loom)))]

@@ -22,6 +22,12 @@
 //!
 //! Health is not capacity. If all permits of the tier are taken, [`TierShares::choose`] takes the next one, call by call: a standby
 //! carries the overflow and nothing more, and calls return as soon as the tier has a free permit.
+//!
+//! Shares that move calls to a better tier are reached slowly, see [`tier_return`](super::tier_return).
+
+use super::slow_start::SlowStart;
+use super::tier_return::{ReturningTier, TierReturn};
+use crate::ground::time::Instant;
 
 /// The endpoints of a tier. One that is ejected, isolated by hand or draining counts as unhealthy, as does one whose circuit breaker is
 /// open or half-open.
@@ -47,15 +53,21 @@ impl Default for Overprovisioning {
 }
 
 /// The share of each tier. Computed when health changes, read by each call.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub(crate) struct TierShares {
     tiers: Box<[TierShare]>,
     only: Option<TierChoice>,
+    /// Calls are on their way to these shares.
+    returning: Option<TierReturn>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct TierShare {
     percent: u32,
+    /// The sum up to here.
+    up_to: u32,
+    /// What its health allows: `health(tier)` of the module.
+    health: u32,
     /// There is an endpoint that may get a call: a healthy one, or any one in a panic.
     usable: bool,
     panics: bool,
@@ -87,7 +99,8 @@ impl Overprovisioning {
                 left -= share;
                 let few = tier.total > 0 && percent(tier, 100) < self.panic_below;
                 let panics = sum < 100 && few;
-                TierShare { percent: share, usable: tier.healthy > 0 || panics, panics }
+                let health = percent(tier, self.factor);
+                TierShare { percent: share, up_to: 0, health, usable: tier.healthy > 0 || panics, panics }
             })
             .collect();
         // What rounding has left, or everything if nothing is healthy.
@@ -95,13 +108,62 @@ impl Overprovisioning {
         if let Some(share) = rest.and_then(|tier| shares.get_mut(tier)) {
             share.percent += left;
         }
+        let mut sum = 0;
+        for share in &mut shares {
+            sum += share.percent;
+            share.up_to = sum;
+        }
         let only = shares.iter().position(|share| share.percent == 100 && share.usable);
-        TierShares { only: only.map(|tier| TierChoice { tier, overflow: false }), tiers: shares }
+        TierShares { only: only.map(|tier| TierChoice { tier, overflow: false }), tiers: shares, returning: None }
     }
 }
 
 impl TierShares {
-    /// The share of a tier in percent.
+    /// These shares after others: calls return to better tiers slowly. `ranks` names for a tier the last one of the former tiers that
+    /// ranks no lower.
+    pub(crate) fn after(
+        mut self,
+        before: &Self,
+        ranks: impl Fn(usize) -> Option<usize>,
+        slow_start: &SlowStart,
+        now: Instant,
+    ) -> Self {
+        // A set without endpoints has sent no calls anywhere.
+        if before.tiers.is_empty() {
+            return self;
+        }
+        let tiers: Vec<_> = (0..self.tiers.len())
+            .map(|tier| {
+                let former = ranks(tier);
+                ReturningTier {
+                    gets: former.map_or(0.0, |former| before.up_to_at(former, now)),
+                    former: former.map_or(0, |former| before.up_to(former)),
+                    target: self.up_to(tier),
+                    carries: self.carries(tier),
+                }
+            })
+            .collect();
+        self.returning = TierReturn::new(&tiers, before.returning.as_ref(), slow_start, now);
+        self
+    }
+
+    /// The share of a tier and all better ones in percent, once no calls are on their way.
+    fn up_to(&self, tier: usize) -> u32 {
+        self.tiers.get(tier).map_or(0, |share| share.up_to)
+    }
+
+    /// The share of a tier and all better ones in percent.
+    fn up_to_at(&self, tier: usize, now: Instant) -> f64 {
+        let target = self.up_to(tier);
+        self.returning.as_ref().map_or(target.into(), |returning| returning.up_to(tier, target, now))
+    }
+
+    /// The most that a tier gets while calls return, in percent.
+    fn carries(&self, tier: usize) -> u32 {
+        self.tiers.get(tier).map_or(0, |share| share.percent.max(share.health))
+    }
+
+    /// The share of a tier in percent, once no calls are on their way.
     pub(crate) fn percent(&self, tier: usize) -> u32 {
         self.tiers.get(tier).map_or(0, |share| share.percent)
     }
@@ -119,15 +181,16 @@ impl TierShares {
 
     /// The tier that gets all calls, if there is one.
     #[inline]
-    pub(crate) fn only(&self) -> Option<TierChoice> {
-        self.only
+    pub(crate) fn only(&self, now: Instant) -> Option<TierChoice> {
+        let is_reached = self.returning.as_ref().is_none_or(|returning| returning.is_over(now));
+        if is_reached { self.only } else { None }
     }
 
     /// The tier of a call; `chance` is in `0.0..1.0`. If it has no capacity, the next one that has; then earlier ones. `None` if no
     /// tier has: the call waits for the first permit of any.
     #[inline]
-    pub(crate) fn choose(&self, has_capacity: impl Fn(usize) -> bool, chance: f64) -> Option<TierChoice> {
-        let drawn = self.draw(chance)?;
+    pub(crate) fn choose(&self, has_capacity: impl Fn(usize) -> bool, chance: f64, now: Instant) -> Option<TierChoice> {
+        let drawn = self.draw(chance, now)?;
         let later = drawn..self.tiers.len();
         later.chain(0..drawn).find_map(|tier| {
             let share = self.tiers.get(tier)?;
@@ -136,188 +199,12 @@ impl TierShares {
         })
     }
 
-    fn draw(&self, chance: f64) -> Option<usize> {
-        let mut rest = chance * 100.0;
-        self.tiers.iter().position(|share| {
-            rest -= f64::from(share.percent);
-            rest < 0.0
-        })
+    fn draw(&self, chance: f64, now: Instant) -> Option<usize> {
+        (0..self.tiers.len()).find(|tier| chance * 100.0 < self.up_to_at(*tier, now))
     }
 }
 
 #[cfg(all(test, not(seawall_loom)))]
-mod tests {
-    use proptest::prelude::*;
-
-    use super::*;
-
-    fn shares(percent_healthy: &[u32]) -> TierShares {
-        let tiers: Vec<_> = percent_healthy.iter().map(|&healthy| TierHealth { healthy, total: 100 }).collect();
-        Overprovisioning::default().shares(&tiers)
-    }
-
-    fn percents(shares: &TierShares) -> Vec<u32> {
-        shares.tiers.iter().map(|share| share.percent).collect()
-    }
-
-    /// The three tables of "Priority levels".
-    #[test]
-    fn shares_match_envoys_tables() {
-        let table: [(&[u32], &[u32]); 19] = [
-            (&[100, 100], &[100, 0]),
-            (&[72, 100], &[100, 0]),
-            (&[71, 100], &[99, 1]),
-            (&[50, 100], &[70, 30]),
-            (&[25, 100], &[35, 65]),
-            (&[0, 100], &[0, 100]),
-            (&[72, 72], &[100, 0]),
-            (&[71, 71], &[99, 1]),
-            (&[50, 50], &[70, 30]),
-            (&[50, 60], &[70, 30]),
-            (&[25, 25], &[50, 50]),
-            (&[5, 65], &[7, 93]),
-            (&[100, 100, 100], &[100, 0, 0]),
-            (&[72, 72, 100], &[100, 0, 0]),
-            (&[71, 71, 100], &[99, 1, 0]),
-            (&[50, 50, 100], &[70, 30, 0]),
-            (&[25, 100, 100], &[35, 65, 0]),
-            (&[25, 25, 100], &[35, 35, 30]),
-            (&[25, 25, 20], &[36, 36, 28]),
-        ];
-        for (healthy, expected) in table {
-            assert_eq!(percents(&shares(healthy)), expected, "{healthy:?}");
-        }
-    }
-
-    /// The table of "Panic threshold", see the module.
-    #[test]
-    fn panic_needs_a_sum_below_one_hundred() {
-        let table: [(&[u32], &[bool]); 8] = [
-            (&[72, 72], &[false, false]),
-            (&[50, 60], &[false, false]),
-            (&[25, 100], &[false, false]),
-            (&[0, 100], &[false, false]),
-            (&[25, 25], &[true, true]),
-            (&[5, 65], &[true, false]),
-            (&[49], &[true]),
-            (&[50], &[false]),
-        ];
-        for (healthy, expected) in table {
-            let panics: Vec<_> = shares(healthy).tiers.iter().map(|share| share.panics).collect();
-            assert_eq!(panics, expected, "{healthy:?}");
-        }
-    }
-
-    #[test]
-    fn first_tier_carries_all_down_to_five_of_seven() {
-        let of = |healthy, total| {
-            let standby = TierHealth { healthy: 1, total: 1 };
-            Overprovisioning::default().shares(&[TierHealth { healthy, total }, standby]).percent(0)
-        };
-        assert_eq!([of(5, 7), of(4, 7), of(2, 3), of(1, 2), of(0, 2)], [100, 80, 93, 70, 0]);
-    }
-
-    #[test]
-    fn nothing_healthy_sends_all_to_the_first_tier_in_a_panic() {
-        let all = shares(&[0, 0]);
-        assert_eq!((percents(&all), all.tiers[0].panics), (vec![100, 0], true));
-        // An empty tier cannot take calls.
-        let health = [TierHealth::default(), TierHealth { healthy: 0, total: 2 }];
-        assert_eq!(percents(&Overprovisioning::default().shares(&health)), [0, 100]);
-        // Without panic, and without endpoints, there is no tier.
-        let calm = Overprovisioning { panic_below: 0, ..Overprovisioning::default() };
-        assert_eq!(calm.shares(&health).choose(|_| true, 0.0), None);
-        assert_eq!(Overprovisioning::default().shares(&[]).choose(|_| true, 0.0), None);
-        assert_eq!(Overprovisioning::default().shares(&[TierHealth::default()]).choose(|_| true, 0.5), None);
-    }
-
-    #[test]
-    fn calls_are_drawn_by_share() {
-        let split = shares(&[50, 100]);
-        let drawn = |chance| split.choose(|_| true, chance).map(|choice| choice.tier);
-        assert_eq!([0.0, 0.699, 0.701, 0.999].map(drawn), [Some(0), Some(0), Some(1), Some(1)]);
-    }
-
-    #[test]
-    fn only_tier_is_that_of_every_draw() {
-        for (healthy, expected) in
-            [(&[100, 50][..], Some(0)), (&[0, 100], Some(1)), (&[50, 100], None), (&[10], Some(0))]
-        {
-            let split = shares(healthy);
-            assert_eq!(split.only().map(|only| only.tier), expected, "{healthy:?}");
-            let drawn = [0.0, 0.5, 0.999].map(|chance| split.choose(|_| true, chance));
-            assert!(expected.is_none() || drawn.iter().all(|choice| *choice == split.only()), "{healthy:?}");
-        }
-    }
-
-    #[test]
-    fn tiers_that_are_down_are_passed_over() {
-        for (healthy, expected) in [
-            (&[100, 0][..], &[][..]),
-            (&[0, 100], &[0]),
-            (&[50, 0, 100], &[1]),
-            (&[0, 0, 100, 0], &[0, 1]),
-            (&[0, 0], &[]),
-        ] {
-            assert_eq!(shares(healthy).passed_over().collect::<Vec<_>>(), expected, "{healthy:?}");
-        }
-    }
-
-    #[test]
-    fn full_tier_overflows_to_the_next() {
-        let choose = |healthy: &[u32], full: &[usize], chance| {
-            shares(healthy).choose(|tier| !full.contains(&tier), chance).map(|choice| (choice.tier, choice.overflow))
-        };
-        assert_eq!(choose(&[100, 100], &[], 0.5), Some((0, false)));
-        assert_eq!(choose(&[100, 100], &[0], 0.5), Some((1, true)));
-        assert_eq!(choose(&[100, 0, 100], &[0], 0.5), Some((2, true)), "a tier that is down carries no overflow");
-        assert_eq!(choose(&[50, 100], &[1], 0.9), Some((0, true)), "an earlier tier stands in too");
-        assert_eq!(choose(&[100, 100], &[0, 1], 0.5), None);
-    }
-
-    fn tiers() -> impl Strategy<Value = Vec<TierHealth>> {
-        prop::collection::vec(
-            (0..50u32, 0..50u32).prop_map(|(a, b)| TierHealth { healthy: a.min(b), total: a.max(b) }),
-            1..6,
-        )
-    }
-
-    proptest! {
-        /// The naive model: the formula in real numbers. Whole percents differ by the rounding of each tier.
-        #[test]
-        fn shares_are_near_the_real_formula(tiers in tiers()) {
-            let health = |tier: &TierHealth| (140.0 * f64::from(tier.healthy) / f64::from(tier.total.max(1))).min(100.0);
-            let sum = tiers.iter().map(health).sum::<f64>().min(100.0);
-            let split = Overprovisioning::default().shares(&tiers);
-            let reachable = tiers.iter().any(|tier| tier.total > 0);
-            prop_assert_eq!(percents(&split).iter().sum::<u32>(), if reachable { 100 } else { split.percent(0) });
-            prop_assume!(sum >= 20.0);
-            let mut left = 100.0f64;
-            for (i, tier) in tiers.iter().enumerate() {
-                let exact = (health(tier) * 100.0 / sum).min(left);
-                left -= exact;
-                let bound = 1.0 + 100.0 * tiers.len() as f64 / sum;
-                prop_assert!((f64::from(split.percent(i)) - exact).abs() <= bound, "{} of {split:?}: {exact}", i);
-            }
-        }
-
-        #[test]
-        fn healthier_first_tier_never_gets_less(tiers in tiers()) {
-            let before = Overprovisioning::default().shares(&tiers);
-            let mut better = tiers;
-            better[0].healthy = (better[0].healthy + 1).min(better[0].total);
-            prop_assume!(better[0].healthy > 1);
-            prop_assert!(Overprovisioning::default().shares(&better).percent(0) >= before.percent(0));
-        }
-
-        #[test]
-        fn every_choice_is_usable_and_has_capacity(tiers in tiers(), full: u8, chance in 0.0..1.0f64) {
-            let free = |tier: usize| full >> tier & 1 == 0;
-            let shares = Overprovisioning::default().shares(&tiers);
-            if let Some(TierChoice { tier, .. }) = shares.choose(free, chance) {
-                prop_assert!(free(tier));
-                prop_assert!(tiers[tier].healthy > 0 || shares.panics(tier) && tiers[tier].total > 0);
-            }
-        }
-    }
-}
+mod return_tests;
+#[cfg(all(test, not(seawall_loom)))]
+mod tests;

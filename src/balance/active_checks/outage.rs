@@ -98,7 +98,7 @@ impl Balancer {
             record.is_ejected().then(|| {
                 record.restore();
                 member.state.restore(now);
-                self.publish(set.judged(&settings))
+                self.publish(set.judged(&settings, now))
             })
         };
         if let Some(generation) = outage.in_break {
