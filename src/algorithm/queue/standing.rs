@@ -10,7 +10,8 @@
 //! refused by their own deadlines.
 //!
 //! While the queue is short, calls that return at once after each refusal would look like overload for ever. So it is short for
-//! [`SHORT_FOR`] such times, at most [`LONGEST`], and then shows again whether calls have to be refused.
+//! [`SHORT_FOR`] such times, at most [`LONGEST`], and then shows again whether calls have to be refused. A short queue is empty for
+//! moments, by chance, even under overload. It has room for a burst again once no call has come to wait for as long as a call may wait in it.
 
 use std::time::Duration;
 
@@ -38,6 +39,10 @@ const MEMORY: f64 = 16.0;
 pub(crate) struct Standing {
     /// Calls have been waiting without a pause since then.
     since: Option<Instant>,
+    /// When the latest one came.
+    latest: Option<Instant>,
+    /// No call waits.
+    is_empty: bool,
     /// The time that calls with a deadline usually have left when they begin to wait, in nanoseconds; zero if unknown.
     usual_left: f64,
     /// The calls with a deadline since the queue was last empty or short: those that wait, and those that were refused because of their
@@ -51,7 +56,11 @@ pub(crate) struct Standing {
 impl Standing {
     /// A call begins to wait, with so much time left if it has a deadline.
     pub(super) fn begin(&mut self, now: Instant, left: Option<Duration>) {
+        if !self.is_under_way(now) {
+            (self.since, self.waiting, self.refused) = (None, 0, 0);
+        }
         self.since.get_or_insert(now);
+        (self.latest, self.is_empty) = (Some(now), false);
         let Some(left) = left.map(|left| nanos(left) as f64) else { return };
         self.waiting = self.waiting.saturating_add(1);
         self.usual_left += if self.usual_left == 0.0 { left } else { (left - self.usual_left) / MEMORY };
@@ -59,7 +68,7 @@ impl Standing {
 
     /// No call waits.
     pub(crate) fn end(&mut self) {
-        (self.since, self.waiting, self.refused) = (None, 0, 0);
+        self.is_empty = true;
     }
 
     /// A call with so much time left has been refused, since it would have to wait for so long, and calls take `mean`.
@@ -87,8 +96,14 @@ impl Standing {
         self.short_until.is_some_and(|until| now < until)
     }
 
+    /// Whether calls have been waiting without a pause that counts.
+    fn is_under_way(&self, now: Instant) -> bool {
+        let is_brief = |latest| (nanos(now.since(latest)) as f64) < SHARE * self.usual_left;
+        !self.is_empty || self.is_short(now) && self.latest.is_some_and(is_brief)
+    }
+
     fn lasts(&self, now: Instant, nanoseconds: f64) -> bool {
-        self.since.is_some_and(|since| nanos(now.since(since)) as f64 > nanoseconds)
+        self.is_under_way(now) && self.since.is_some_and(|since| nanos(now.since(since)) as f64 > nanoseconds)
     }
 }
 
@@ -173,13 +188,36 @@ mod tests {
     }
 
     #[test]
-    fn empty_queue_has_room_for_a_burst_at_once() {
+    fn queue_that_no_call_has_come_to_has_room_for_a_burst() {
         let mut standing = overloaded();
+        begin(&mut standing, 1, 102);
         assert!(is_short(&standing, 102));
         standing.end();
-        assert!(!is_short(&standing, 103));
-        begin(&mut standing, 1, 104);
-        assert!(!is_short(&standing, 204) && is_short(&standing, 205));
+        assert!(!is_short(&standing, 112));
+        begin(&mut standing, 1, 112);
+        assert!(!is_short(&standing, 212) && is_short(&standing, 213));
+    }
+
+    #[test]
+    fn short_queue_that_is_empty_for_a_moment_stays_short() {
+        let mut standing = overloaded();
+        for ms in (102..3290).step_by(9) {
+            begin(&mut standing, 1, ms);
+            standing.end();
+            assert!(is_short(&standing, ms + 8), "{ms}");
+        }
+    }
+
+    /// A moment without waiting calls is the end of a queue that is not short.
+    #[test]
+    fn queue_that_is_empty_now_and_then_does_not_stand() {
+        let mut standing = Standing::default();
+        for ms in (0..10_000).step_by(90) {
+            begin(&mut standing, 10, ms);
+            refuse(&mut standing, 10, ms + 80);
+            standing.end();
+            assert!(!is_short(&standing, ms + 81));
+        }
     }
 
     #[test]
