@@ -18,8 +18,8 @@ use super::endpoint::Endpoint;
 #[cfg_attr(feature = "reqwest", doc = "[`ReqwestService`](crate::http::reqwest::ReqwestService).")]
 #[cfg_attr(not(feature = "reqwest"), doc = "`ReqwestService`.")]
 ///
-/// The address is an authority (`10.0.0.7:8080`), for `http`, or a scheme with an authority (`https://10.0.0.7:8443`). A path in it is
-/// ignored. If the address is neither, each call fails and nothing is sent, as if the endpoint were down.
+/// The address is a host with or without a port (`10.0.0.7:8080`), for `http`, or `http` or `https` with them (`https://10.0.0.7:8443`), where
+/// a path is ignored. If it is neither, each call fails and nothing is sent, as if the endpoint were down.
 ///
 /// The `Host` header: one that the request has stays. If it has none, HTTP clients send the authority of the URI, which is now that of
 /// the endpoint. With [`keep_host`](Self::keep_host) it is the authority that the request had before, for servers that tell sites
@@ -64,11 +64,15 @@ struct InvalidAddress {
 
 impl Address {
     fn of(address: &str) -> Option<Self> {
-        if let Ok(authority) = address.parse() {
-            return Some(Self { scheme: Scheme::HTTP, authority });
-        }
-        let parts = address.parse::<Uri>().ok()?.into_parts();
-        Some(Self { scheme: parts.scheme?, authority: parts.authority? })
+        let (scheme, authority) = match address.parse::<Authority>() {
+            Ok(authority) => (Scheme::HTTP, authority),
+            Err(_) => {
+                let parts = address.parse::<Uri>().ok()?.into_parts();
+                (parts.scheme?, parts.authority?)
+            }
+        };
+        let is_http = scheme == Scheme::HTTP || scheme == Scheme::HTTPS;
+        (is_http && is_host_and_port(&authority)).then_some(Self { scheme, authority })
     }
 
     /// The URI at this address.
@@ -77,6 +81,12 @@ impl Address {
         let uri = Uri::builder().scheme(self.scheme.clone()).authority(self.authority.clone());
         uri.path_and_query(path).build().ok()
     }
+}
+
+/// Whether it is a host, with or without a port. HTTP clients take a port that is no number for none, and would send to another service.
+fn is_host_and_port(authority: &Authority) -> bool {
+    let port = authority.as_str().strip_prefix(authority.host());
+    port.is_some_and(|port| port.is_empty() || authority.port_u16().is_some())
 }
 
 impl<S> AtEndpoint<S> {
@@ -217,7 +227,21 @@ mod tests {
 
     #[test]
     fn invalid_address_is_an_error_that_names_it() {
-        for address in ["", "a b", "http://", "/path", "http:///path"] {
+        for address in [
+            "",
+            "a b",
+            "http://",
+            "/path",
+            "http:///path",
+            "10.0.0.7:80a",
+            "10.0.0.7:99999",
+            "10.0.0.7:",
+            "http://10.0.0.7:",
+            "user@10.0.0.7:80",
+            "http://user:secret@10.0.0.7:80",
+            "ftp://10.0.0.7:80",
+            "10.0.0.7:80/path",
+        ] {
             let error = sent(address, false, "/", None).expect_err("invalid").to_string();
             assert!(error.contains(&format!("{address:?}")), "{error}");
         }
