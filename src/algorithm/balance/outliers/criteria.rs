@@ -40,21 +40,34 @@ impl Default for SuccessRate {
     }
 }
 
-/// The failure percentage of the endpoint is high, whatever the others do.
+/// The failure percentage of the endpoint is high, whatever the others do; or, in a tier that is too small for them to show what is usual, it
+/// is high and the others are well.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct FailurePercentage {
     /// An outlier fails at least this percentage of its calls. A50 says "greater than or equal" where it defines the setting, as
     /// Envoy does, and "greater" in the algorithm, by which 100 would never eject.
     pub(crate) threshold: u32,
     pub(crate) enforcement: u32,
-    /// A smaller tier has no outlier.
+    /// In a smaller tier, [`small_tier_threshold`](Self::small_tier_threshold) counts.
     pub(crate) minimum_hosts: usize,
     pub(crate) request_volume: u64,
+    /// In a small tier an outlier fails at least this percentage of its calls, and four times that of the others together. The standard deviation of
+    /// up to four is too large for an outlier among them. A50 ejects none there, which is 101.
+    pub(crate) small_tier_threshold: u32,
+}
+
+/// The others of a small tier are well if they fail at most this part of what an outlier fails.
+const WELL: f64 = 0.25;
+
+impl FailurePercentage {
+    /// The defaults of A50, without additions.
+    pub(crate) const A50: Self =
+        Self { threshold: 85, enforcement: 100, minimum_hosts: 5, request_volume: 50, small_tier_threshold: 101 };
 }
 
 impl Default for FailurePercentage {
     fn default() -> Self {
-        Self { threshold: 85, enforcement: 100, minimum_hosts: 5, request_volume: 50 }
+        Self { small_tier_threshold: 50, ..Self::A50 }
     }
 }
 
@@ -112,18 +125,28 @@ impl SuccessRate {
 impl FailurePercentage {
     /// `hosts` is the size of the tier, ejected endpoints included.
     pub(super) fn outliers(&self, hosts: usize, counts: &[(usize, CallCounts)]) -> Vec<Outlier> {
-        if hosts < self.minimum_hosts {
-            return Vec::new();
-        }
+        let is_small = hosts < self.minimum_hosts;
+        let threshold = if is_small { self.small_tier_threshold } else { self.threshold };
         counts
             .iter()
             .filter(|(_, counts)| counts.volume() >= self.request_volume.max(1))
             // In integers: 85 of 100 are 85 percent.
             .filter(|(_, counts)| {
-                u128::from(counts.failures) * 100 >= u128::from(self.threshold) * u128::from(counts.volume())
+                u128::from(counts.failures) * 100 >= u128::from(threshold) * u128::from(counts.volume())
             })
+            .filter(|(endpoint, own)| !is_small || self.are_others_well(*endpoint, *own, counts))
             .map(|(endpoint, counts)| (*endpoint, 1.0 - counts.success_rate()))
             .collect()
+    }
+}
+
+impl FailurePercentage {
+    fn are_others_well(&self, endpoint: usize, own: CallCounts, counts: &[(usize, CallCounts)]) -> bool {
+        let others = counts.iter().filter(|(other, _)| *other != endpoint);
+        let (failures, volume) = others.fold((0u64, 0u64), |(failures, volume), (_, counts)| {
+            (failures.saturating_add(counts.failures), volume.saturating_add(counts.volume()))
+        });
+        volume >= self.request_volume.max(1) && failures as f64 / volume as f64 <= WELL * (1.0 - own.success_rate())
     }
 }
 

@@ -108,7 +108,7 @@ fn success_rate_by_default_ignores_small_gaps_and_chance() {
 
 #[test]
 fn failure_percentage_matches_a50() {
-    let outliers = only_failures();
+    let outliers = Outliers { failure_percentage: Some(FailurePercentage::A50), ..only_failures() };
     assert_eq!(swept(&outliers, failing([0, 0, 0, 0, 84]).into()), [0; 0]);
     assert_eq!(swept(&outliers, failing([0, 0, 0, 0, 85]).into()), [4]);
     assert_eq!(swept(&outliers, failing([0, 0, 0, 85]).into()), [0; 0], "four hosts");
@@ -215,6 +215,32 @@ fn multiplier_falls_only_in_healthy_intervals() {
         (0..2).for_each(|_| drop(none.sweep(at(now + 10), &mut set, || 0.5)));
         assert_eq!((ejected(&set), set[4].record.multiplier), (vec![], 1), "{bad:?}");
     }
+}
+
+/// The largest deviation among four is less than 1.9 times the standard deviation.
+#[test]
+fn small_tier_ejects_the_one_that_fails_among_others_that_are_well() {
+    let small = |failures: &[u64]| {
+        swept(&only_failures(), failures.iter().map(|failures| counts(100 - failures, *failures)).collect())
+    };
+    for (failures, expected) in [
+        (&[70, 0, 0, 0][..], &[0][..]),
+        (&[70, 5, 17, 0], &[0]),
+        (&[0, 70, 0], &[1]),
+        (&[5, 55], &[1]),
+        (&[49, 0, 0, 0], &[]),
+        (&[70, 30, 30, 0], &[]),
+        (&[60, 60, 0], &[]),
+        (&[30, 70], &[]),
+        (&[100], &[]),
+        (&[70, 0, 0, 0, 0], &[]),
+    ] {
+        assert_eq!(small(failures), expected, "{failures:?}");
+    }
+    let few = [counts(30, 70), counts(40, 0)];
+    assert_eq!(swept(&only_failures(), few.into()), [0; 0], "too few calls of the other one");
+    let a50 = Outliers { failure_percentage: Some(FailurePercentage::A50), ..only_failures() };
+    assert_eq!(swept(&a50, failing([100, 0, 0, 0]).into()), [0; 0]);
 }
 
 #[test]
