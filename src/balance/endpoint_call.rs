@@ -117,7 +117,7 @@ impl EndpointCall {
         if verdict == Verdict::Lost {
             scope::note_loss(endpoint.id);
         }
-        endpoint.record(verdict, took, now);
+        endpoint.record(verdict, permit.level(), took, now);
         if self.was_refused {
             endpoint.load.failed(now, took, &endpoint.common.load);
         }

@@ -31,8 +31,6 @@ pub(super) struct EndpointSet {
     pub(super) passed_over: Box<[usize]>,
     slow_start: SlowStart,
     pub(super) limits: CallLimits,
-    /// How many members are healthy.
-    healthy: u32,
 }
 
 /// An endpoint in a set.
@@ -162,7 +160,6 @@ impl EndpointSet {
                 .collect(),
             slow_start: settings.slow_start,
             limits: settings.limits,
-            healthy: health.iter().map(|tier| tier.healthy).sum(),
             tiers,
             shares,
             members,
@@ -213,7 +210,9 @@ impl EndpointSet {
 
     /// How many calls run at once, over all healthy endpoints.
     pub(super) fn capacity(&self) -> u32 {
-        self.healthy.max(1).saturating_mul(self.limits.max_concurrent)
+        let healthy = self.members.iter().filter(|member| member.state.standing.now().is_healthy());
+        let limits = healthy.map(|member| member.state.limit(self.limits.max_concurrent));
+        limits.fold(0, u32::saturating_add).max(1)
     }
 
     /// A usable endpoint with a free permit. Takes constant time unless hardly any endpoint has one, or the call has
@@ -297,7 +296,7 @@ impl EndpointSet {
 
     #[inline]
     pub(super) fn has_permit(&self, state: &EndpointState) -> bool {
-        state.load.in_flight() < self.limits.max_concurrent
+        state.load.in_flight() < state.limit(self.limits.max_concurrent)
     }
 
     /// Whether a call may use this endpoint now, apart from its permits.

@@ -10,6 +10,7 @@ use std::time::Duration;
 use tokio::sync::Notify;
 
 use super::config::BalanceConfig;
+use super::endpoint_limit::{EndpointLimit, LimitLearning};
 use super::standing::{Standing, Wanted};
 use crate::algorithm::balance::{CallCounter, EndpointLoad, SetLoad, SlowStart};
 use crate::algorithm::estimate::Estimate;
@@ -37,11 +38,13 @@ pub(super) struct EndpointState {
     /// Since when it warms up, in nanoseconds; 0: it is warm.
     warming_since: AtomicU64,
     pub(super) standing: Standing,
+    limit: EndpointLimit,
     pub(super) load: EndpointLoad,
     /// The calls since the last comparison of the set.
     pub(super) counter: CallCounter,
     /// Whether a waiting call has found it half-open and full.
     wants_probe: AtomicBool,
+    limit_learning: LimitLearning,
 }
 
 /// The next field begins a line of memory.
@@ -61,9 +64,11 @@ impl EndpointState {
             id: next_id(),
             warming_since: AtomicU64::new(0),
             standing: Standing::default(),
+            limit: EndpointLimit::new(),
             load: EndpointLoad::new(),
             counter: CallCounter::new(),
             wants_probe: AtomicBool::new(false),
+            limit_learning: LimitLearning::new(),
         }
     }
 
@@ -109,9 +114,28 @@ impl EndpointState {
         }
     }
 
-    /// Records the end of a call that took so long: the endpoint's own time.
-    pub(super) fn record(&self, verdict: Verdict, took: Duration, now: Instant) {
+    /// How many calls may be in flight at once: at most `max`, and no more than it takes by its refusals.
+    #[inline]
+    pub(super) fn limit(&self, max: u32) -> u32 {
+        self.limit.get().min(max)
+    }
+
+    /// A call that began as the `level`th in flight has been answered or refused.
+    #[inline]
+    fn learn_limit(&self, verdict: Verdict, level: u32, took: Duration) {
+        match verdict {
+            Verdict::Success | Verdict::CallerFault => self.limit_learning.answered(level, &self.limit),
+            Verdict::Overloaded { .. } => self.limit_learning.refused(level, &self.limit),
+            // Without a reason. A full endpoint says so at once.
+            Verdict::Transient if self.common.load.is_quick(took) => self.limit_learning.refused(level, &self.limit),
+            _ => {}
+        }
+    }
+
+    /// Records the end of a call that began as the `level`th in flight and took so long: the endpoint's own time.
+    pub(super) fn record(&self, verdict: Verdict, level: u32, took: Duration, now: Instant) {
         let set = &self.common.load;
+        self.learn_limit(verdict, level, took);
         match verdict {
             Verdict::Success | Verdict::CallerFault => {
                 self.counter.succeeded(took);

@@ -22,7 +22,9 @@
 //!    endpoint, those of other clients count, too: a seawall service does so with
 //!    [`report_load`](crate::http::propagation::PropagationConfig::report_load), and any other with `in_flight` among the `named_metrics`
 //!    of an ORCA report, in the header or trailer `endpoint-load-metrics` (`TEXT`, `JSON`, `BIN`) or `endpoint-load-metrics-bin`.
-//! 3. **If all are full**, the call waits in one queue for all endpoints, and takes the one that has a free permit first.
+//! 3. **If all are full**, the call waits in one queue for all endpoints, and takes the one that has a free permit first. An endpoint is full
+//!    with `max_concurrent` calls in flight, or with fewer if its refusals show that it takes no more: calls beyond these are refused, with a status
+//!    such as 429 or 503, and calls below are answered. One more is tried now and then.
 //! 4. **If none is usable**, ejected and draining endpoints are used, and then those that refuse connections: nothing is lost if they
 //!    still do, and the first call that one of them takes closes its breaker. If all other breakers are open, the call is refused.
 //!
@@ -36,8 +38,8 @@
 //!   back.
 //! - **Refuses connections:** its breaker opens after five such calls in a row, over 100 ms. That only moves calls to other endpoints: if
 //!   there is no other one, calls still go there, and find out at once that it is back.
-//! - **Fails more, or is slower, than the others:** the choice avoids it within a few calls, and tries it again every few seconds. Where
-//!   load leaves no choice, it is *ejected*: once in an interval all endpoints are compared, and an outlier gets no calls for a while
+//! - **Fails more, or is slower, than the others:** the choice avoids it within a few calls, and tries it again every few seconds. While
+//!   the others are full it has free permits all the same, and gets calls: then it is *ejected*: once in an interval all endpoints are compared, and an outlier gets no calls for a while
 //!   ([`EjectionConfig`]). At most a share of each tier is ejected, and one of its endpoints always stays. An ejection cuts no call.
 //! - **New, or back** from an ejection, from an open breaker, or from draining or isolation by hand: it gets its full share slowly
 //!   ([`SlowStartConfig`]).
@@ -209,6 +211,7 @@ mod discovery;
 mod ejections;
 mod endpoint;
 mod endpoint_call;
+mod endpoint_limit;
 mod endpoint_set;
 mod endpoint_state;
 mod future;

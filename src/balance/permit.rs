@@ -10,18 +10,26 @@ use crate::ground::time::Instant;
 #[derive(Debug)]
 pub(super) struct Permit {
     endpoint: Arc<EndpointState>,
+    /// How many calls were in flight with this one when it got the permit.
+    level: u32,
 }
 
 impl Permit {
-    /// A permit, if fewer than `limit` calls are in flight.
+    /// A permit, if fewer than `limit` calls are in flight, and no more than the endpoint has refused before.
     #[inline]
     pub(super) fn try_acquire(endpoint: &Arc<EndpointState>, limit: u32, now: Instant) -> Option<Self> {
-        endpoint.load.begin(now, limit).then(|| Self { endpoint: Arc::clone(endpoint) })
+        let level = endpoint.load.begin(now, endpoint.limit(limit))?;
+        Some(Self { endpoint: Arc::clone(endpoint), level })
     }
 
     /// For a call that is counted already: the queue has done that.
-    pub(super) fn counted(endpoint: Arc<EndpointState>) -> Self {
-        Self { endpoint }
+    pub(super) fn counted(endpoint: Arc<EndpointState>, level: u32) -> Self {
+        Self { endpoint, level }
+    }
+
+    #[inline]
+    pub(super) fn level(&self) -> u32 {
+        self.level
     }
 
     #[inline]

@@ -16,7 +16,10 @@ use crate::ground::sync::atomic::Ordering;
 use crate::ground::sync::{Mutex, foreign, lock};
 use crate::ground::time::{self, Instant};
 
-type Queue = GateQueue<Arc<EndpointState>>;
+/// What a waiting call is granted: an endpoint at which it is counted, and how many calls are in flight there with it.
+type Grant = (Arc<EndpointState>, u32);
+
+type Queue = GateQueue<Grant>;
 
 /// See the module.
 #[derive(Debug)]
@@ -82,11 +85,9 @@ impl WaitQueue {
                 woken.extend(queue.refuse_head(Reason::NotInTime));
                 continue;
             }
-            if !endpoint.load.begin(now, limit) {
-                break;
-            }
+            let Some(level) = endpoint.load.begin(now, endpoint.limit(limit)) else { break };
             self.common.waiting.fetch_sub(1, Ordering::SeqCst);
-            woken.extend(queue.grant_head(Arc::clone(endpoint)));
+            woken.extend(queue.grant_head((Arc::clone(endpoint), level)));
         }
         woken
     }
@@ -175,9 +176,9 @@ impl WaitQueue {
     }
 }
 
-fn owned(outcome: Outcome<Arc<EndpointState>>) -> Outcome<Permit> {
+fn owned(outcome: Outcome<Grant>) -> Outcome<Permit> {
     match outcome {
-        Outcome::Granted(endpoint) => Outcome::Granted(Permit::counted(endpoint)),
+        Outcome::Granted((endpoint, level)) => Outcome::Granted(Permit::counted(endpoint, level)),
         Outcome::Refused(reason) => Outcome::Refused(reason),
     }
 }

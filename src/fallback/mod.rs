@@ -18,7 +18,7 @@
 //!   [classifier](FallbackLayer::with_classifier).
 //! - **The deadline:** once the deadline of the call has passed, nothing is answered. Another service answers within the time that is
 //!   left. A hanging inner service leaves none: put a [`deadline`](crate::deadline) inside of this layer that is shorter than the one
-//!   around it.
+//!   around it. A stack of this crate has such a deadline: a fallback around the whole stack answers when it is over.
 //! - **A second service** gets the request again if its [replay](OtherService::with_replay) allows that: for HTTP after a refusal, after
 //!   `Unsent`, and otherwise if the request is idempotent. The request is kept for it up front, at the cost of the replay. A value and a
 //!   closure need no copy of the request. A request that is [quarantined](crate::quarantine) is never sent to it, since it may crash

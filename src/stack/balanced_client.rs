@@ -58,8 +58,10 @@ pub struct BalancedClientLayer<C = ByStatus, R = ByMethod, P = HttpPropagator, L
 ///
 /// # Endpoints that hang
 /// The first attempt at an endpoint that hangs uses up the whole deadline, until the endpoint's breaker has seen the hang. If the dependency
-/// answers well within its deadline, set [`attempt_timeout`](crate::retry::RetryConfig::attempt_timeout): then the retry goes to another
-/// endpoint in time.
+/// answers well within its deadline, put a [`DeadlineLayer`](crate::deadline::DeadlineLayer) around each endpoint's client, in the closure that
+/// makes it: then the retry goes to another endpoint in time.
+/// [`attempt_timeout`](crate::retry::RetryConfig::attempt_timeout) also bounds the wait for a permit of an endpoint, and the body while the caller
+/// keeps it. With it, calls are refused while all endpoints are full, although they have time to wait.
 ///
 /// # Hedges
 /// A call that takes longer than 95 % of the others is sent to another endpoint, too, and the first good answer is taken. So one endpoint

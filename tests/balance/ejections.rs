@@ -157,3 +157,20 @@ async fn set_that_fails_alike_keeps_its_endpoints_and_its_retry_budget() {
     assert!(all as f64 <= 1.1 * calls as f64 + reserve, "{all} attempts of {calls} calls");
     assert!(attempts.iter().filter(|calls| **calls > all / 20).count() >= 5, "{attempts:?}");
 }
+
+/// Load leaves no choice: the bad one of four endpoints fails sooner than the others answer, so that it has free permits when they have none.
+#[tokio::test(start_paused = true)]
+async fn one_of_four_that_fails_most_calls_is_ejected_under_load() {
+    seawall::seed(1);
+    let servers = Servers::answering(4, 50 * MS);
+    servers.set(0, Behaviour::FailsAtTimes(5 * MS, 0.7));
+    let registry = seawall::registry::Registry::new();
+    let mut config = BalanceConfig { max_concurrent: 4, ..BalanceConfig::default() };
+    config.circuit_breaker.enabled = false;
+    let layer = servers.layer(config).named_in(&registry, "payments").unwrap();
+    let service = servers.service(&layer);
+    load(service.clone(), 300, 11 * SECOND).await;
+    assert_eq!(ejected(&registry), [0], "{:?}", servers.calls());
+    let failed = load(service, 200, 5 * SECOND).await.iter().filter(|(.., result)| result.is_err()).count();
+    assert!(failed <= 10, "{failed} of 1000 calls failed");
+}

@@ -16,6 +16,8 @@ mod construction;
 mod discovery;
 mod ejections;
 #[cfg(feature = "http")]
+mod full_endpoints;
+#[cfg(feature = "http")]
 mod hedged_over_http;
 #[cfg(feature = "http")]
 mod hedged_stack;

@@ -26,7 +26,7 @@ pub struct BalanceCondition {
     pub waiting: u64,
     /// How many calls run at once at each endpoint.
     pub limit: u32,
-    /// How long a call is at its endpoint on average, its body included; zero if unknown.
+    /// How long a call is at its endpoint on average, its body included; zero if unknown, as after a second without calls.
     #[cfg_attr(feature = "config", serde(rename = "service_time_s", serialize_with = "seconds"))]
     pub service_time: Duration,
     /// The first hundred endpoints.
@@ -48,6 +48,8 @@ pub struct EndpointCondition {
     pub weight: f64,
     /// The calls in flight.
     pub in_flight: u64,
+    /// How many may be in flight: `max_concurrent`, or fewer if the endpoint refuses what exceeds them.
+    pub limit: u32,
     /// The average cost of a call here, as far as it is known: its latency, where a failure counts as ten successes. An endpoint that
     /// costs far more than the others gets few calls. `None` without a call in the last seconds.
     pub cost: Option<Duration>,

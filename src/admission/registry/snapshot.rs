@@ -279,7 +279,7 @@ pub struct GateCondition {
     pub waiting: u64,
     /// The permits of each key.
     pub limit: u32,
-    /// How long a permit is held on average; zero if unknown. With keys: the longest of all.
+    /// How long a permit is held on average; zero if unknown, as after a second without calls. With keys: the longest of all.
     #[cfg_attr(feature = "config", serde(rename = "service_time_s", serialize_with = "seconds"))]
     pub service_time: Duration,
 }

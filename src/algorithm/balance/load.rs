@@ -59,14 +59,15 @@ impl EndpointLoad {
         }
     }
 
-    /// Counts a call in flight, unless there are `limit`. A call that is counted [ends](Self::end) once.
-    pub(crate) fn begin(&self, now: Instant, limit: u32) -> bool {
+    /// Counts a call in flight, unless there are `limit`. Returns how many are in flight with it. A call that is counted [ends](Self::end)
+    /// once.
+    pub(crate) fn begin(&self, now: Instant, limit: u32) -> Option<u32> {
         // In one total order with the count of calls that wait for a permit: either a call that begins to wait sees the release of
         // another one, or that one sees that a call waits.
         let mut calls = self.in_flight.load(Ordering::SeqCst);
         loop {
             if calls >= limit {
-                return false;
+                return None;
             }
             match self.in_flight.compare_exchange_weak(calls, calls + 1, Ordering::SeqCst, Ordering::SeqCst) {
                 Ok(_) => break,
@@ -77,7 +78,7 @@ impl EndpointLoad {
         if self.idle(now) > STALE_AFTER / 8 {
             self.tried.store(now.as_nanos(), Ordering::Relaxed);
         }
-        true
+        Some(calls + 1)
     }
 
     /// The call is no longer in flight.
@@ -177,6 +178,11 @@ impl SetLoad {
     #[inline]
     pub(crate) fn mean_cost(&self) -> Option<f64> {
         self.cost.read().map(|(cost, _)| cost)
+    }
+
+    /// Whether a refusal after this time came at once: within an eighth of the time of a success.
+    pub(crate) fn is_quick(&self, took: Duration) -> bool {
+        self.success.read().is_some_and(|(usual, _)| nanos(took) as f64 * 8.0 < usual)
     }
 
     /// Endpoints with a higher load are hot.

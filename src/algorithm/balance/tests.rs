@@ -174,7 +174,7 @@ impl Simulation {
             }
             Policy::Balanced => choose(table, set, at(now), candidate, || random.f64()).expect("all are usable"),
         };
-        assert!(loads[endpoint].begin(at(now), u32::MAX));
+        assert!(loads[endpoint].begin(at(now), u32::MAX).is_some());
         self.servers[endpoint].queue.push_back(Call { client, endpoint, begun: now });
         self.serve(now, endpoint);
         self.next_arrival(now, client);

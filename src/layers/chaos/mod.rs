@@ -53,7 +53,8 @@
 //!   read, a load of the settings, and a sample for each rule that it matches. A damaged body costs what a
 //!   held body (`http::HeldBody`) costs, and no copy of its data.
 //! - **Place:** on a client innermost, in the place of the dependency, so that all other layers see the fault. On a server outermost, to
-//!   try its clients; or inside of its layers, to try these.
+//!   try its clients; or inside of its layers, to try these. A server that must not fail, such as axum's, has `http::RespondLayer` around
+//!   it, which answers a lost call with 500; only where the error reaches hyper is the connection closed.
 //!
 //! # Reload
 //! A [reload](ChaosLayer::reload) applies to new calls; faults in progress go on. If it changes

@@ -192,7 +192,8 @@ fn keep_endpoint(key: &Arc<str>) {
 
 /// Runs `future` and reports how the call in it went through a [`RetryLayer`](super::RetryLayer): how many attempts it made and why
 /// they stopped. The output is the response or the error as it would be without the report. The report is `None` if the call passed no
-/// such layer in this very task, also if a fallback answered it: the mark of a [`fallback`](crate::fallback) tells so. Of several calls
+/// such layer in this very task. If a fallback around such a layer answered, the report says so; if it answered without one, only its
+/// [mark](crate::fallback) does. Of several calls
 /// the last to end is reported, of nested layers the outermost.
 ///
 /// ```

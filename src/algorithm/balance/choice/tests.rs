@@ -132,7 +132,7 @@ fn rule_is_lexicographic() {
             for (load, (in_flight, cost)) in set.loads.iter().zip([first, second]) {
                 let shared = SetLoad::new();
                 load.succeeded(at(999), cost * MS, &shared);
-                (0..in_flight).for_each(|_| assert!(load.begin(at(999), u32::MAX)));
+                (0..in_flight).for_each(|_| assert!(load.begin(at(999), u32::MAX).is_some()));
             }
             (0..1000).for_each(|_| set.shared.observe(4.0));
             winners.extend(set.choose(at(999)));
@@ -155,7 +155,7 @@ fn dear_endpoint_is_tried_once_per_stale_period() {
     let mut tried = Vec::new();
     for now in (1..60_000).map(at) {
         let chosen = set.choose(now).expect("all are usable");
-        assert!(set.loads[chosen].begin(now, u32::MAX));
+        assert!(set.loads[chosen].begin(now, u32::MAX).is_some());
         let took = if chosen == 0 { 200 * MS } else { 10 * MS };
         set.loads[chosen].end();
         set.loads[chosen].succeeded(now, took, &set.shared);
@@ -182,7 +182,7 @@ proptest! {
         for now in (0..60_000).map(at) {
             let chosen = set.choose(now).expect("all are usable");
             let (_, millis, fails) = endpoints[chosen];
-            assert!(set.loads[chosen].begin(now, u32::MAX));
+            assert!(set.loads[chosen].begin(now, u32::MAX).is_some());
             set.loads[chosen].end();
             match fails {
                 true => set.loads[chosen].failed(now, millis * MS, &set.shared),
@@ -208,7 +208,7 @@ proptest! {
         for (i, (eligibility, _, warmth, in_flight)) in endpoints.iter().enumerate() {
             set.eligibility[i] = [Eligibility::Preferred, Eligibility::Attempted, Eligibility::Unusable][usize::from(*eligibility)];
             set.warmth[i] = *warmth;
-            (0..*in_flight).for_each(|_| assert!(set.loads[i].begin(at(0), u32::MAX)));
+            (0..*in_flight).for_each(|_| assert!(set.loads[i].begin(at(0), u32::MAX).is_some()));
         }
         let has = |wanted: u8| endpoints.iter().any(|(eligibility, weight, ..)| *eligibility == wanted && *weight > 0.0);
         let best = [0, 1].into_iter().find(|wanted| has(*wanted));
@@ -223,8 +223,8 @@ proptest! {
     #[test]
     fn less_loaded_of_two_is_chosen(loads in (0..50u32, 0..50u32), weights in (0.1..10.0f64, 0.1..10.0f64), seed: u64) {
         let mut set = Set::new(&[weights.0, weights.1], seed);
-        (0..loads.0).for_each(|_| assert!(set.loads[0].begin(at(0), u32::MAX)));
-        (0..loads.1).for_each(|_| assert!(set.loads[1].begin(at(0), u32::MAX)));
+        (0..loads.0).for_each(|_| assert!(set.loads[0].begin(at(0), u32::MAX).is_some()));
+        (0..loads.1).for_each(|_| assert!(set.loads[1].begin(at(0), u32::MAX).is_some()));
         let [left, right] = [f64::from(loads.0) / weights.0, f64::from(loads.1) / weights.1];
         if left > right + 1.001 / weights.1 {
             prop_assert_eq!(set.choose(at(0)), Some(1));
