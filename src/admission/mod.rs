@@ -3,6 +3,7 @@
 
 pub(crate) mod gate;
 pub(crate) mod keyed;
+pub(crate) mod lag_probe;
 pub(crate) mod pooled;
 pub(crate) mod reaper;
 pub mod registry;

@@ -14,4 +14,5 @@ pub(crate) mod limit;
 pub(crate) mod quarantine;
 pub(crate) mod queue;
 pub(crate) mod quorum;
+pub(crate) mod runtime_lag;
 pub(crate) mod throttle;

@@ -48,7 +48,7 @@ pub(super) const PAGE: &str = concat!(
 );
 
 pub(super) const POLICY: &str =
-    policy!("lxKWhViFnlTLVFnDpDYURmmF5Z7Tw3Q+FqrxQDoT/h8=", "Lp16xfZhqaQzzh8ZlzGA3GBkvL+x/iDzXY2FxR1lqWk=");
+    policy!("lxKWhViFnlTLVFnDpDYURmmF5Z7Tw3Q+FqrxQDoT/h8=", "blSEs2e7SNCnL7WBvEmO6VTEyMBUz4/5uKJ6JkY9m/I=");
 
 #[cfg(test)]
 mod tests {

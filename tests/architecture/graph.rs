@@ -26,7 +26,7 @@ const ORDER_WITHIN: [(&str, &[&[&str]]); 15] = [
             &["verdict"],
         ],
     ),
-    ("admission", &[&["pooled"], &["timer"], &["woken", "reaper", "keyed", "gate"], &["registry"]]),
+    ("admission", &[&["pooled"], &["timer"], &["woken", "reaper", "keyed", "gate", "lag_probe"], &["registry"]]),
     ("layers", &[&["core"], &["call"], &["*"]]),
     (
         "http",
@@ -61,6 +61,7 @@ const ORDER_WITHIN: [(&str, &[&[&str]]); 15] = [
                 "limit",
                 "quarantine",
                 "quorum",
+                "runtime_lag",
                 "throttle",
             ],
             &["balance", "breaker", "budget", "queue"],

@@ -143,7 +143,8 @@ fn bulkhead() -> impl Strategy<Value = BulkheadConfig> {
 }
 
 fn load_shed() -> impl Strategy<Value = LoadShedConfig> {
-    (any::<bool>(), count(), learned(), 0.0..=1000.0, duration(), turns(), duration(), keys()).prop_map(
+    let max_lag = prop::option::of((1..=60_000_u64).prop_map(Duration::from_millis));
+    (any::<bool>(), count(), learned(), 0.0..=1000.0, duration(), turns(), duration(), (keys(), max_lag)).prop_map(
         |(
             enabled,
             max_in_flight,
@@ -152,7 +153,7 @@ fn load_shed() -> impl Strategy<Value = LoadShedConfig> {
             max_wait,
             (order, low_priority_share),
             max_hold,
-            max_keys,
+            (max_keys, max_lag),
         )| {
             LoadShedConfig {
                 enabled,
@@ -165,6 +166,7 @@ fn load_shed() -> impl Strategy<Value = LoadShedConfig> {
                 low_priority_share,
                 max_hold,
                 max_keys,
+                max_lag,
             }
         },
     )

@@ -338,7 +338,11 @@ fn every_fault_of_a_load_shed_is_found() {
     for length in [Duration::ZERO, ABSURD] {
         fault("max_wait", layer, |config| config.max_wait = length);
         fault("max_hold", layer, |config| config.max_hold = length);
+        fault("max_lag", layer, |config| config.max_lag = Some(length));
     }
+    let short = LoadShedConfig { max_lag: Some(Duration::from_micros(999)), ..Default::default() };
+    let short = layer(short).unwrap_err();
+    assert_eq!(short.faults()[0].to_string(), "max_lag: invalid value: 999µs, must be at least 1ms");
     let all = LoadShedConfig { max_in_flight: 0, queue_ratio: f64::NAN, max_wait: ABSURD, ..Default::default() };
     assert_eq!(faults(layer(all)), ["max_in_flight", "queue_ratio", "max_wait"]);
 }

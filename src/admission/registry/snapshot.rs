@@ -282,6 +282,12 @@ pub struct GateCondition {
     /// How long a permit is held on average; zero if unknown, as after a second without calls. With keys: the longest of all.
     #[cfg_attr(feature = "config", serde(rename = "service_time_s", serialize_with = "seconds"))]
     pub service_time: Duration,
+    /// How late the runtime polls tasks that are ready; of several runtimes, the latest. `None` if it is not measured: see
+    /// [`max_lag`](crate::load_shed::LoadShedConfig::max_lag).
+    #[cfg_attr(feature = "config", serde(rename = "runtime_lag_s", serialize_with = "some_seconds"))]
+    pub runtime_lag: Option<Duration>,
+    /// The share of the calls that is refused because of the lag, within `0..=1`.
+    pub refused_share: f64,
 }
 
 /// The state of a breaker, and the calls of its window. With keys: the window of the breaker for calls without a key; `open_keys`

@@ -38,6 +38,7 @@ const REASONS = {
   not_in_time: ["less time was left than the call takes", "It would only have failed late. If many are: more capacity, or longer deadlines."],
   displaced: ["a call of higher priority displaced it from the queue", "Calls come faster than answers: look at the dependency's latency first."],
   rate_limited: ["the rate limit is exhausted", "Slow the callers down, or raise the limit."],
+  runtime_lag: ["the runtime polls tasks too late", "Handlers compute on the runtime: look at the CPU, and move long computations to threads of their own."],
   throttled: ["the dependency is overloaded and refuses most calls", "It spares the dependency the refusals, and ends with the overload: look at the dependency's capacity."],
   no_endpoints: ["there is no endpoint, or none takes calls now", "Look at the endpoints: whether the discovery still finds them, and why they are open or ejected."],
   no_quorum: ["too few endpoints gave the same answer", "Look at the votes in the error: endpoints that fail, or whose data differ."],
@@ -171,6 +172,9 @@ function judge(component) {
     case "bulkhead":
     case "load_shed": {
       const detail = is.service_time_s > 0 ? `A call takes ${time(is.service_time_s)}` : "No call to measure lately";
+      if (is.refused_share > 0) {
+        return [2, "Runtime lags", `Tasks wait for ${time(is.runtime_lag_s)}; refuses ${share(is.refused_share, 1)} of the calls`];
+      }
       if (refused) return [...refusing, detail];
       if (is.waiting > 0) return [1, "Queueing", detail];
       if (!component.keys && is.limit > 0 && is.in_flight >= is.limit) return [1, "Full", detail];

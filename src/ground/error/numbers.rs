@@ -23,6 +23,7 @@ use super::{Trip, TripCause};
 /// | `circuit_open` | `opened_by`, `open_for`, `breaks`, `next_probe`; and `calls`, `failures`, `slow`, `overdue`, `unanswered`, unless it was forced open |
 /// | `deadline_exceeded`, `head_timeout`, `idle_timeout`, `attempt_timeout`, `hold_exceeded`, `request_idle` | `given` and `elapsed` |
 /// | `throttled` | `requests`, `accepted` and `share` |
+/// | `runtime_lag` | `lag`, `max_lag` and `share` |
 /// | `no_endpoints` | `endpoints`, `open`, `ejected`, `by_hand`, and `next_probe` if a breaker is open |
 /// | `not_ready` | `waiting` and `limit`, if too many were waiting; `given` and `elapsed`, if its time was over |
 ///
@@ -61,6 +62,8 @@ enum NumbersKind {
     Endpoints(EndpointCounts),
     /// Of a throttle.
     Throttle(ThrottleNumbers),
+    /// Of a runtime that polls tasks too late.
+    Lag(LagNumbers),
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -85,6 +88,14 @@ struct EndpointCounts {
 struct ThrottleNumbers {
     requests: u64,
     accepted: u64,
+    /// In millionths.
+    share: u32,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+struct LagNumbers {
+    lag: Nanos,
+    max_lag: Nanos,
     /// In millionths.
     share: u32,
 }
@@ -152,6 +163,12 @@ impl Numbers {
         Self(NumbersKind::Throttle(ThrottleNumbers { requests, accepted, share: (share * MILLION).round() as u32 }))
     }
 
+    /// The numbers of a runtime that polls tasks too late: its lag, the bound of it, and the share of all calls that is refused.
+    pub(crate) fn of_lag(lag: Duration, max_lag: Option<Duration>, share: f64) -> Self {
+        let (lag, max_lag) = (Nanos::of(lag), max_lag.map_or(Nanos::NONE, Nanos::of));
+        Self(NumbersKind::Lag(LagNumbers { lag, max_lag, share: (share * MILLION).round() as u32 }))
+    }
+
     fn permits(&self) -> Permits {
         match self.0 {
             NumbersKind::Permits(permits) => permits,
@@ -176,6 +193,13 @@ impl Numbers {
     fn throttle(&self) -> Option<ThrottleNumbers> {
         match self.0 {
             NumbersKind::Throttle(throttle) => Some(throttle),
+            _ => None,
+        }
+    }
+
+    fn of_runtime(&self) -> Option<LagNumbers> {
+        match self.0 {
+            NumbersKind::Lag(lag) => Some(lag),
             _ => None,
         }
     }
@@ -286,9 +310,21 @@ impl Numbers {
         self.throttle().map(|throttle| throttle.accepted)
     }
 
-    /// The share of all calls that the throttle refuses, within `0..=1`. Calls of low priority are refused first.
+    /// The share of all calls that a throttle refuses, or a load shedder because of the runtime's lag; within `0..=1`. Calls of low priority
+    /// are refused first.
     pub fn share(&self) -> Option<f64> {
-        self.throttle().map(|throttle| f64::from(throttle.share) / MILLION)
+        let of_lag = || self.of_runtime().map(|lag| lag.share);
+        self.throttle().map(|throttle| throttle.share).or_else(of_lag).map(|share| f64::from(share) / MILLION)
+    }
+
+    /// How late the runtime polls tasks that are ready.
+    pub fn lag(&self) -> Option<Duration> {
+        self.of_runtime().and_then(|lag| lag.lag.get())
+    }
+
+    /// The bound of the runtime's [`lag`](Self::lag).
+    pub fn max_lag(&self) -> Option<Duration> {
+        self.of_runtime().and_then(|lag| lag.max_lag.get())
     }
 
     /// The time that the call, the attempt or the wait was given.

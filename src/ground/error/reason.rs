@@ -44,11 +44,13 @@ pub enum Reason {
     Quarantined,
     /// The dependency refuses most calls for overload, so a share of them is refused by the client. Nothing was sent.
     Throttled,
+    /// The runtime of the service polls ready tasks too late, so a share of the calls is refused. Nothing was sent.
+    RuntimeLag,
 }
 
 impl Reason {
     /// All reasons, in the order of their numbers.
-    pub(crate) const ALL: [Self; 19] = [
+    pub(crate) const ALL: [Self; 20] = [
         Self::DeadlineExpired,
         Self::DeadlineExceeded,
         Self::HeadTimeout,
@@ -68,6 +70,7 @@ impl Reason {
         Self::NoEndpoints,
         Self::Quarantined,
         Self::Throttled,
+        Self::RuntimeLag,
     ];
 
     /// The reason in one word, for logs and metrics.
@@ -92,6 +95,7 @@ impl Reason {
             Self::NoEndpoints => "no_endpoints",
             Self::Quarantined => "quarantined",
             Self::Throttled => "throttled",
+            Self::RuntimeLag => "runtime_lag",
         }
     }
 
@@ -117,6 +121,7 @@ impl Reason {
             Self::NoEndpoints => "there is no endpoint, or none takes calls now",
             Self::Quarantined => "requests like this one were lost with their connections",
             Self::Throttled => "the dependency is overloaded and refuses most calls",
+            Self::RuntimeLag => "the runtime is overloaded: ready tasks wait for longer than `max_lag`",
         }
     }
 
@@ -124,7 +129,7 @@ impl Reason {
     /// has one. After a timeout only more time helps, and there is none unless the layer knows it.
     ///
     /// The floor of a queue and of a rate is short, because permits return at any moment. A breaker, a service that is not ready,
-    /// an endpoint and an overloaded dependency take longer to recover.
+    /// an endpoint, an overloaded dependency and an overloaded runtime take longer to recover.
     pub(super) fn retry_after(self, known: Option<Duration>) -> Option<Duration> {
         let floor = match self {
             Self::QueueFull
@@ -134,7 +139,12 @@ impl Reason {
             | Self::Displaced
             | Self::NoQuorum
             | Self::Injected => 100,
-            Self::CircuitOpen | Self::NotReady | Self::NoEndpoints | Self::Quarantined | Self::Throttled => 1000,
+            Self::CircuitOpen
+            | Self::NotReady
+            | Self::NoEndpoints
+            | Self::Quarantined
+            | Self::Throttled
+            | Self::RuntimeLag => 1000,
             Self::DeadlineExpired
             | Self::DeadlineExceeded
             | Self::HeadTimeout

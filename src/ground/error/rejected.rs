@@ -199,7 +199,8 @@ impl Rejected {
             | Reason::Injected
             | Reason::NoEndpoints
             | Reason::Quarantined
-            | Reason::Throttled => RefusalKind::Unavailable,
+            | Reason::Throttled
+            | Reason::RuntimeLag => RefusalKind::Unavailable,
         }
     }
 }

@@ -38,7 +38,8 @@ impl Reason {
             | Self::Injected
             | Self::NoEndpoints
             | Self::Quarantined
-            | Self::Throttled => Verdict::Ignored,
+            | Self::Throttled
+            | Self::RuntimeLag => Verdict::Ignored,
         }
     }
 }

@@ -103,6 +103,7 @@ mod tests {
             Reason::Injected,
             Reason::Quarantined,
             Reason::Throttled,
+            Reason::RuntimeLag,
         ] {
             assert_eq!(code(reason), Code::Unavailable, "{reason:?}");
         }

@@ -86,6 +86,10 @@ impl<S, Req, F> AdmittedCall<S, Req, F> {
             let call = BoundedCall::new(inner.call(request, now, gates.readiness_limit()), deadline);
             return Self::Running { call, serving: Some(Serving::free(now)), layer_id };
         }
+        if let Some(refusal) = gates.refuse_for_lag(now, &context) {
+            inner.release();
+            return Self::Refused(Some(refusal));
+        }
         let gate = gates.gate(&request);
         let wanted = PermitRequest::new(weight, &context);
         let max_waiting = settings.max_waiting(gate.limit());

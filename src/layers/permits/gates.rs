@@ -4,9 +4,13 @@ use std::time::Duration;
 
 use crate::admission::gate::{Gate, Turns};
 use crate::admission::keyed::{Forgettable, KeyBy, Keyed, Keying, Survey};
+use crate::admission::lag_probe::{LagCondition, LagProbes};
 use crate::admission::registry::{Command, Condition, GateCondition, Observed, Unsupported};
 use crate::algorithm::limit::Law;
+use crate::algorithm::runtime_lag::LagRefusal;
+use crate::ground::error::{Numbers, Reason};
 use crate::ground::layer_id::LayerKind;
+use crate::ground::scope::Context;
 use crate::ground::settings::{Cached, Settings};
 use crate::ground::sync::Arc;
 use crate::ground::sync::atomic::{AtomicU32, Ordering};
@@ -15,7 +19,7 @@ use crate::ground::validation::Validation;
 use crate::layers::call::breaker_ahead::{Connection, Lookahead};
 use crate::layers::core::AfterReload;
 use crate::layers::core::readiness_limit::ReadinessLimit;
-use crate::telemetry::Instruments;
+use crate::telemetry::{Instruments, Unreported};
 
 /// How many calls may wait.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -62,6 +66,8 @@ pub(crate) struct GatesConfig {
     /// How many permits each gate has at most.
     pub(crate) limit: u32,
     pub(crate) max_keys: usize,
+    /// How late the runtime may poll tasks. `None`: it is not measured.
+    pub(crate) max_lag: Option<Duration>,
     pub(crate) settings: GateSettings,
 }
 
@@ -88,6 +94,7 @@ pub(crate) struct Gates<K: Keying> {
     /// permit.
     readiness_limit: ReadinessLimit,
     ahead: Connection<K>,
+    lag: LagProbes,
 }
 
 /// A summary of all gates.
@@ -114,7 +121,7 @@ impl<K: Keying> Gates<K> {
         readiness_limit: ReadinessLimit,
         instruments: Instruments,
     ) -> Self {
-        let GatesConfig { limit, max_keys, settings } = config;
+        let GatesConfig { limit, max_keys, max_lag, settings } = config;
         Self {
             gates: Keyed::new(
                 keying,
@@ -127,6 +134,7 @@ impl<K: Keying> Gates<K> {
             summary: Survey::default(),
             readiness_limit,
             ahead: Connection::default(),
+            lag: LagProbes::new(max_lag),
         }
     }
 
@@ -145,6 +153,17 @@ impl<K: Keying> Gates<K> {
 
     pub(crate) fn instruments(&self) -> &Instruments {
         &self.instruments
+    }
+
+    /// The refusal of a call because the runtime polls tasks too late. A call whose deadline has passed is refused for that.
+    #[inline]
+    pub(crate) fn refuse_for_lag(&self, now: Instant, context: &Context) -> Option<Unreported> {
+        let LagRefusal { lag, share } = self.lag.admit(now, context.priority()).err()?;
+        if context.deadline.is_some_and(|deadline| deadline <= now) {
+            return None;
+        }
+        let numbers = Numbers::of_lag(lag, self.lag.max_lag(), share);
+        Some(self.instruments.refuse(Reason::RuntimeLag).with_numbers(numbers))
     }
 
     /// The settings, cached by a service that [refreshes](Self::settings) them at each call.
@@ -176,13 +195,14 @@ impl<K: Keying> Gates<K> {
 
     /// Replaces the settings for new calls, and the limit if `changes_limit`. Callers must serialise calls of this.
     pub(crate) fn replace(&self, config: GatesConfig, changes_limit: bool) -> AfterReload<'_> {
-        let GatesConfig { limit, max_keys, settings } = config;
+        let GatesConfig { limit, max_keys, max_lag, settings } = config;
         self.settings.replace(settings, |_| ());
         self.gates.for_each(|gate| gate.set_turns(settings.turns));
         if changes_limit {
             self.limit.store(limit, Ordering::Release);
         }
         self.gates.set_max_keys(max_keys);
+        self.lag.set_max_lag(max_lag);
         Box::new(move || {
             self.gates.shrink();
             self.spread_limit();
@@ -256,7 +276,9 @@ impl<K: Keying> Observed for Gates<K> {
             summary.waiting += u64::from(gate.waiting());
             summary.service_time = summary.service_time.max(gate.service_time(now));
         });
-        let condition = GateCondition { in_flight, waiting, limit: self.limit(), service_time };
+        let LagCondition { lag, refused_share } = self.lag.condition();
+        let condition =
+            GateCondition { in_flight, waiting, limit: self.limit(), service_time, runtime_lag: lag, refused_share };
         match self.instruments.kind() {
             LayerKind::LoadShed => Condition::LoadShed(condition),
             _ => Condition::Bulkhead(condition),
@@ -283,7 +305,7 @@ const fn config(limit: u32, queue_limit: QueueLimit) -> GatesConfig {
         max_wait: Duration::ZERO,
         max_hold: Duration::ZERO,
     };
-    GatesConfig { limit, max_keys: 8, settings }
+    GatesConfig { limit, max_keys: 8, max_lag: None, settings }
 }
 
 #[cfg(all(test, not(seawall_loom)))]

@@ -48,6 +48,9 @@ impl fmt::Display for Numbers {
         if let (Some(requests), Some(accepted), Some(share)) = (self.requests(), self.accepted(), self.share()) {
             write(format_args!("accepted {accepted} of {requests} calls, refusing {:.0} %", 100.0 * share))?;
         }
+        if let (Some(lag), Some(max), Some(share)) = (self.lag(), self.max_lag(), self.share()) {
+            write(format_args!("lag {lag:.1?}, limit {max:.1?}, refusing {:.0} %", 100.0 * share))?;
+        }
         match self.next_probe() {
             Some(time) if time.is_zero() => write(format_args!("probing now"))?,
             Some(time) => write(format_args!("next probe in {time:.1?}"))?,
@@ -101,7 +104,7 @@ impl serde::Serialize for Numbers {
         if let Some(cause) = self.opened_by() {
             map.serialize_entry("opened_by", cause.as_str())?;
         }
-        let times: [(_, Option<Duration>); 7] = [
+        let times: [(_, Option<Duration>); 9] = [
             ("time_left_s", self.time_left()),
             ("expected_s", self.expected()),
             ("per_s", self.per()),
@@ -109,6 +112,8 @@ impl serde::Serialize for Numbers {
             ("next_probe_s", self.next_probe()),
             ("given_s", self.given()),
             ("elapsed_s", self.elapsed()),
+            ("lag_s", self.lag()),
+            ("max_lag_s", self.max_lag()),
         ];
         for (name, time) in times {
             if let Some(time) = time {

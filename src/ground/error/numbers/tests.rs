@@ -47,6 +47,14 @@ fn numbers_of_a_throttle_show_what_was_accepted() {
 }
 
 #[test]
+fn numbers_of_a_lag_show_its_bound_and_what_is_refused() {
+    let numbers = Numbers::of_lag(120 * MS, Some(50 * MS), 0.4);
+    assert_eq!(numbers.to_string(), "lag 120.0ms, limit 50.0ms, refusing 40 %");
+    assert_eq!((numbers.lag(), numbers.max_lag(), numbers.share()), (Some(120 * MS), Some(50 * MS), Some(0.4)));
+    assert_eq!((numbers.requests(), Numbers::NONE.lag(), Numbers::NONE.max_lag()), (None, None, None));
+}
+
+#[test]
 fn extreme_numbers_are_not_none() {
     let numbers = Numbers::NONE.with_waiting(u32::MAX).with_time_left(Duration::MAX);
     assert_eq!(numbers.waiting(), Some(u32::MAX - 1));

@@ -93,6 +93,6 @@ impl PermitsConfig for BulkheadConfig {
         let law = self.limit.law(self.objective);
         let turns = Turns { order: self.order, low_priority_share: self.low_priority_share };
         let settings = GateSettings { law, turns, queue_limit, max_wait: self.max_wait, max_hold: self.max_hold };
-        GatesConfig { limit: self.max_concurrent, max_keys: self.max_keys, settings }
+        GatesConfig { limit: self.max_concurrent, max_keys: self.max_keys, max_lag: None, settings }
     }
 }

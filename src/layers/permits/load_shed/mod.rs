@@ -18,6 +18,8 @@
 //!   refused. Calls need not be alike: a few slow calls do not lock out quick ones. The estimate is how long successful calls hold
 //!   their permits, and at least the time after which others were cut; waits inside the service are included. It decays without new
 //!   samples. In every state the layer keeps learning, so it notices when the service has recovered.
+//! - **A busy runtime:** with `max_lag`, a share of the calls is refused while the runtime polls ready tasks too late: see
+//!   [runtime lag](#runtime-lag). Off by default.
 //! - **Lasting overload:** the queue is kept short, as in a [bulkhead](crate::bulkhead#how-it-behaves).
 //! - **Uploads:** in a server's assembled stack, a call that waits for its client's body holds no permit, and the wait is not
 //!   measured. Once the body has arrived, the call waits for a permit before all new calls, at most 50 ms, and then takes one over the
@@ -30,6 +32,7 @@
 //!   [`keyed_by`](LoadShedLayer::keyed_by) each key has its own.
 //! - **Errors:** [`Reason::QueueFull`], [`Reason::QueueTimeout`], [`Reason::Displaced`] and [`Reason::NotInTime`], with a
 //!   `retry_after` (when the queue should have been served; 100 ms while that is unknown) and the numbers behind the decision;
+//!   [`Reason::RuntimeLag`] with a `retry_after` of 1 s, the lag, its bound and the share of the calls that is refused;
 //!   [`Reason::DeadlineExpired`] if the deadline had passed when the call arrived; [`Reason::DeadlineExceeded`], or
 //!   [`Reason::HoldExceeded`] where there is no deadline, at the call's bound; [`Reason::NotReady`] if too many calls wait for the
 //!   inner service. Any other error is the inner service's own.
@@ -39,13 +42,57 @@
 //! - **Measured:** how long a call holds its permit; [`evidence`](crate::evidence) has the table.
 //! - **A name** ([`named`](LoadShedLayer::named)) shows the layer in metrics, logs, refusals and the [registry](crate::registry):
 //!   permits, queue, limit, and by verdict how long permits were held. In the registry its limit can also be set by hand.
-//! - **Cost:** an `Arc` clone, two atomic updates and one clock read; a short lock while calls wait.
+//! - **Cost:** an `Arc` clone, two atomic updates and one clock read; a short lock while calls wait. With `max_lag`: a short lock more, and for each runtime
+//!   one task that wakes up at most twenty times a second.
 //! - **Place:** innermost, directly around the service: inside the layers that turn refusals into responses and set the deadline.
+//!
+//! # Runtime lag
+//! A handler that computes on the runtime, for milliseconds without an `await`, delays every task that is ready: new connections, timers,
+//! other calls. Permits do not show this: a call is quick once it is polled, so few are in flight. What grows is the time until it is
+//! polled. With `max_lag`, the layer measures it: a task sleeps for 50 ms, and then waits behind the tasks that are ready. The time by which
+//! it is late, less the timer's resolution of 1 ms, is the lag of its runtime.
+//!
+//! - **Which lag counts:** one that stands. The lag of four samples in a row has to exceed `max_lag`, over at least 160 ms. One pause of the
+//!   process, however long, refuses nothing: a suspended machine, a debugger. On a runtime with several workers, one that is blocked
+//!   is no lag, because the others poll what is ready. If all are blocked, there is.
+//! - **What is refused:** a share of the calls, those of the lowest priority first. The growth of the lag says by how much the admitted
+//!   calls exceed what the workers can do, so the share needs no setting. Under lasting overload the lag stays around `max_lag`, and
+//!   calls wait for a few times that. At least one call in 32 of each priority is admitted.
+//! - **When it ends:** while the lag is less than half of `max_lag`, the admitted share grows by a tenth in 0.2 s: after 8 s at most, all
+//!   calls are admitted again. The lag is measured without calls, so this does not depend on traffic.
+//! - **If the calls are not the cause**, but other tasks of the runtime, refusals do not help. If the lag has stayed the same while the
+//!   admitted share was cut to a quarter, all calls are admitted again, until the lag is gone or has more than doubled.
+//! - **Limits:** a worker that always has a task at hand looks at timers and sockets only after some dozens of tasks. So at nine tenths of
+//!   the capacity, handlers that compute for 20 ms may cause some refusals. Work in `spawn_blocking` is not measured. A call that
+//!   waits for a permit already is not refused for the lag.
+//! - **Several runtimes** that share a layer value, such as one with a single thread for each core, have a lag and a share each. Outside of
+//!   a runtime nothing is measured.
+//! - **The task** begins with the first call in its runtime. It ends within 50 ms after the layer value and its services are gone, or the
+//!   option is off. It keeps neither alive. With tokio's paused time, the clock advances in its steps.
+//! - **Source:** the standing queue of CoDel (Nichols and Jacobson, "Controlling Queue Delay", 2012), with a controller for the share of admitted
+//!   calls as in DAGOR (Zhou et al., "Overload Control for Scaling WeChat Microservices", 2018).
+//!
+//! ```
+//! use std::time::Duration;
+//! use seawall::load_shed::{LoadShedConfig, LoadShedLayer};
+//! use tower::{Layer, ServiceExt, service_fn};
+//!
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() -> Result<(), tower::BoxError> {
+//! let config = LoadShedConfig { max_lag: Some(Duration::from_millis(50)), ..Default::default() };
+//! let service = LoadShedLayer::new(config)?.layer(service_fn(|text: String| async move {
+//!     // computes on the runtime
+//!     Ok::<_, tower::BoxError>(text.bytes().fold(0_u32, |sum, byte| sum.rotate_left(5) ^ u32::from(byte)))
+//! }));
+//! assert_eq!(service.oneshot("a".to_owned()).await?, 97);
+//! # Ok(())
+//! # }
+//! ```
 //!
 //! # Reload
 //! A [reload](LoadShedLayer::reload) ends no call. It applies:
 //!
-//! - **At once:** `max_in_flight`, `limit`, `objective`, `enabled` and `max_keys`. A learned limit stays, as far as it fits. A higher
+//! - **At once:** `max_in_flight`, `limit`, `objective`, `enabled`, `max_keys` and `max_lag`. A learned limit stays, as far as it fits. A higher
 //!   limit admits waiting calls. A lower limit ends no call; it is reached as calls end. With `enabled: false` all waiting calls pass. A
 //!   lower `max_keys` forgets keys whose state is as good as new, and other keys once theirs is.
 //! - **For new calls:** `queue_ratio`, `max_wait`, `max_hold`, `order` and `low_priority_share`. A waiting call keeps its position and the bound of its
@@ -80,6 +127,7 @@
 //!
 //! [`Reason::QueueFull`]: crate::error::Reason::QueueFull
 //! [`Reason::Displaced`]: crate::error::Reason::Displaced
+//! [`Reason::RuntimeLag`]: crate::error::Reason::RuntimeLag
 //! [`Reason::QueueTimeout`]: crate::error::Reason::QueueTimeout
 //! [`Reason::DeadlineExceeded`]: crate::error::Reason::DeadlineExceeded
 //! [`Reason::DeadlineExpired`]: crate::error::Reason::DeadlineExpired
