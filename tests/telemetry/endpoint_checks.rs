@@ -12,15 +12,16 @@ use tower::{BoxError, ServiceExt, service_fn};
 use crate::events::logged;
 use crate::recorded::{read, with_recorder};
 
-/// The breaker of the one endpoint opens. The first check fails, and the second passes.
-async fn endpoint_is_checked(registry: &Registry) {
+/// The breaker of the one endpoint opens. The first check fails, and the second passes. A publisher publishes the counts of a name for the whole
+/// process, so that each test has a name of its own.
+async fn endpoint_is_checked(registry: &Registry, name: &str) {
     let circuit_breaker = CircuitBreakerConfig {
         consecutive_failures: Some(1),
         break_duration: Duration::from_secs(30),
         ..Default::default()
     };
     let layer = BalanceLayer::new(BalanceConfig { circuit_breaker, ..Default::default() }).unwrap();
-    let layer = layer.named_in(registry, "orders").unwrap().with_endpoints([Endpoint::new("a\nb")]).unwrap();
+    let layer = layer.named_in(registry, name).unwrap().with_endpoints([Endpoint::new("a\nb")]).unwrap();
     let service = layer.service(|_| service_fn(|()| async { Err::<(), BoxError>("down".into()) }));
     service.oneshot(()).await.unwrap_err();
     let config = CheckConfig { interval: Duration::from_secs(2), jitter: 0.0, ..Default::default() };
@@ -35,7 +36,7 @@ async fn endpoint_is_checked(registry: &Registry) {
 
 #[test]
 fn active_checks_are_logged_with_their_results() {
-    let events = logged(endpoint_is_checked(&Registry::new()));
+    let events = logged(endpoint_is_checked(&Registry::new(), "orders"));
     let events: Vec<_> = events.iter().filter(|event| event["message"].starts_with("endpoint")).collect();
     let fields = events.iter().map(|event| ["message", "level", "name", "endpoint"].map(|field| &*event[field]));
     let expected = [["endpoint check failed", "DEBUG"], ["endpoint check passed", "INFO"]];
@@ -47,11 +48,11 @@ fn active_checks_are_logged_with_their_results() {
 fn active_checks_are_counted_by_result() {
     let registry = Registry::new();
     let counts = with_recorder(async |snapshotter| {
-        endpoint_is_checked(&registry).await;
+        endpoint_is_checked(&registry, "counted").await;
         registry.publish();
         read(snapshotter)
     });
     for result in ["passed", "failed"] {
-        assert_eq!(counts[&format!("seawall_endpoint_checks_total{{name=orders,result={result}}}")], 1.0);
+        assert_eq!(counts[&format!("seawall_endpoint_checks_total{{name=counted,result={result}}}")], 1.0);
     }
 }

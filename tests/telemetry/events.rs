@@ -174,8 +174,10 @@ fn state_changes_of_endpoints_are_logged_with_balancer_and_endpoint() {
             let _ = service.clone().oneshot(true).await;
         }
         advance(Duration::from_secs(2)).await;
-        for _ in 0..2 {
+        // More than two: which endpoint gets a call is drawn.
+        for _ in 0..100 {
             service.clone().oneshot(false).await.unwrap();
+            advance(Duration::from_millis(100)).await;
         }
     });
     let changes = events.iter().filter(|event| event["message"] == "transition");

@@ -408,6 +408,20 @@ async fn load_shed(registry: &Registry) {
     layer.reload(&LoadShedConfig { max_in_flight: 2, ..config.clone() }).unwrap();
     layer.reload(&LoadShedConfig { max_in_flight: 0, ..config }).unwrap_err();
     registry.publish();
+
+    // Handlers that compute, here by advancing the clock, twice as much as one worker can.
+    let layer = LoadShedLayer::new(LoadShedConfig { max_lag: Some(50 * MS), ..LoadShedConfig::default() }).unwrap();
+    let layer = layer.named_in(registry, "busy").unwrap();
+    let service = layer.layer(service_fn(|()| async {
+        tokio::time::advance(20 * MS).await;
+        Ok::<_, BoxError>(())
+    }));
+    let start = tokio::time::Instant::now();
+    for call in 0..300 {
+        tokio::time::sleep_until(start + 10 * MS * call).await;
+        drop(tokio::spawn(service.clone().oneshot(())));
+    }
+    registry.publish();
 }
 
 async fn circuit_breaker(registry: &Registry) {

@@ -67,7 +67,7 @@ pub struct LoadShedConfig {
     /// share of the calls is refused, the lowest priorities first: see [runtime lag](super#runtime-lag). Default: `None`: it is not measured.
     ///
     /// For handlers that compute on the runtime. A good value is a tenth of what a call may take, and not less than the longest that one
-    /// handler computes without a pause: `50ms` suits most services.
+    /// handler computes without a pause: `50ms` suits most services. The runtime needs its timers (`enable_time`).
     #[cfg_attr(feature = "config", serde(with = "Off::<Duration>"))]
     pub max_lag: Option<Duration>,
 }
