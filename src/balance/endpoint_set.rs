@@ -208,10 +208,9 @@ impl EndpointSet {
         self.get(position).map(|member| Chosen { position, state: &member.state })
     }
 
-    /// How many calls run at once, over all healthy endpoints.
+    /// How many calls run at once, over the endpoints that take waiting calls.
     pub(super) fn capacity(&self) -> u32 {
-        let healthy = self.members.iter().filter(|member| member.state.standing.now().is_healthy());
-        let limits = healthy.map(|member| member.state.limit(self.limits.max_concurrent));
+        let limits = self.serving().map(|member| member.state.limit(self.limits.max_concurrent));
         limits.fold(0, u32::saturating_add).max(1)
     }
 

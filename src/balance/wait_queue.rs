@@ -99,9 +99,11 @@ impl WaitQueue {
         wanted: PermitRequest,
         now: Instant,
     ) -> Result<(GateQueuePosition, Until, Vec<Waker>), Refusal> {
+        // It looks at all endpoints: not under the lock.
+        let capacity = set.capacity();
         let mut queue = lock(&self.queue);
         let service = self.common.service.read(now);
-        let predicted = queue::predict(queue.ahead(&wanted).weight, 1, set.capacity(), service.mean);
+        let predicted = queue::predict(queue.ahead(&wanted).weight, 1, capacity, service.mean);
         let wait = Wait { now, deadline: wanted.deadline, max_wait: set.limits.max_wait, predicted, service };
         let entered = wait.decide(&mut queue.standing).and_then(|until| {
             let (position, last) = queue.enter(wanted, 1, set.limits.max_waiting)?;

@@ -288,3 +288,21 @@ async fn queue_behind_a_short_hang_is_served() {
     }
     assert!(failed <= 4 + 8, "{failed}");
 }
+
+/// No endpoint is healthy, and all of them are used. Calls that wait are not refused as if there were hardly any.
+#[tokio::test(start_paused = true)]
+async fn calls_wait_for_endpoints_that_are_used_for_want_of_others() {
+    seawall::seed(1);
+    let servers = Servers::answering(2, 100 * MS);
+    let layer = servers.layer(BalanceConfig { max_concurrent: 4, ..BalanceConfig::default() });
+    let service = seawall::deadline::DeadlineLayer::new(500 * MS).unwrap();
+    let service = tower::Layer::layer(&service, servers.service(&layer));
+    load(service.clone(), 40, SECOND).await;
+    for endpoint in ["0", "1"] {
+        assert!(layer.handle().set_mode(endpoint, seawall::balance::EndpointMode::Draining));
+    }
+    let calls: Vec<_> = (0..24).map(|_| tokio::spawn(service.clone().oneshot(0))).collect();
+    for call in calls {
+        assert!(call.await.unwrap().is_ok());
+    }
+}
