@@ -17,11 +17,30 @@ const SLOTS: usize = 10;
 struct Instance {
     slots: Arc<Semaphore>,
     fails: Arc<AtomicUsize>,
+    /// How many calls it answers in a second, which begins anew at full seconds. It refuses the others, and says when to come back.
+    quota: Option<Arc<Quota>>,
+}
+
+struct Quota {
+    each_second: usize,
+    start: Instant,
+    used: std::sync::Mutex<(u64, usize)>,
+}
+
+impl Quota {
+    fn is_used_up(&self) -> bool {
+        let (second, mut used) = (self.start.elapsed().as_secs(), self.used.lock().unwrap());
+        if used.0 != second {
+            *used = (second, 0);
+        }
+        used.1 += 1;
+        used.1 > self.each_second
+    }
 }
 
 impl Instance {
     fn new(slots: usize) -> Self {
-        Self { slots: Arc::new(Semaphore::new(slots)), fails: Arc::default() }
+        Self { slots: Arc::new(Semaphore::new(slots)), fails: Arc::default(), quota: None }
     }
 }
 
@@ -35,6 +54,14 @@ impl Service<Request<ReplayBody<Full<Bytes>>>> for Instance {
     }
 
     fn call(&mut self, _: Request<ReplayBody<Full<Bytes>>>) -> Self::Future {
+        if let Some(quota) = &self.quota {
+            let is_refused = quota.is_used_up();
+            return Box::pin(async move {
+                sleep(if is_refused { 50 * MS } else { 60 * MS }).await;
+                let status = if is_refused { StatusCode::TOO_MANY_REQUESTS } else { StatusCode::OK };
+                Ok(Response::builder().status(status).header("retry-after", "1").body(Full::default())?)
+            });
+        }
         let slot = Arc::clone(&self.slots).try_acquire_owned().ok();
         // One call in so many fails at once, without being one too many.
         let one_in = self.fails.load(Ordering::SeqCst);
@@ -155,4 +182,16 @@ async fn random_refusals_are_no_limit() {
     fleet.instances[0].fails.store(20, Ordering::SeqCst);
     let Seen { served, .. } = fleet.use_by(60, 20, 120).await;
     assert!(served >= 5700, "{served} of 6000 served");
+}
+
+/// It refuses all calls of the rest of a second, however few are in flight. That is no limit of the calls in flight either: callers get all that
+/// the quota allows.
+#[tokio::test(start_paused = true)]
+async fn quota_is_used_fully() {
+    seawall::seed(1);
+    let mut fleet = Fleet::new(&[1]);
+    let quota = Quota { each_second: 100, start: Instant::now(), used: Default::default() };
+    fleet.instances[0].quota = Some(Arc::new(quota));
+    let Seen { served, .. } = fleet.use_by(20, 10, 40).await;
+    assert!(served >= 2900, "{served} of 3000 served");
 }

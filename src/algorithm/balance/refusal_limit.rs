@@ -1,25 +1,23 @@
 //! How many calls an endpoint takes at once, as its refusals show.
 //!
-//! A full instance refuses at once what exceeds its slots, and nobody has told its clients how many it has. A client that sends more uses up its
-//! attempts, while a call that waits for a moment would have been served. So an endpoint has a limit as soon as its refusals show one: calls that
-//! are begun with so many others in flight are refused, and calls with fewer are answered.
+//! A full instance refuses at once what exceeds its slots, and nobody has told its clients how many it has. A client that sends more
+//! uses up its attempts, while a call that waits for a moment would have been served. So an endpoint has a limit as soon as its refusals
+//! show one: calls that begin with so many others in flight are refused, and calls with fewer are answered.
 //!
-//! Refusals for other reasons have no such level: some of the calls above it are answered. So a single refusal counts only with more calls in
-//! flight than were ever answered, and if the last [`ANSWERS`] calls were. Otherwise refusals have to come in a row, without an answer at the lowest of their
-//! levels or above: [`ABOVE_ALL`] above all levels that were ever answered, or [`IN_A_ROW`] anywhere.
+//! Refusals for other reasons have no such level: errors and quotas hit any call. So only refusals with more calls in flight than were ever
+//! answered count: a single one if the last [`ANSWERS`] calls were answered, otherwise [`ABOVE_ALL`] in a row.
 //!
-//! The limit is tried again with one more call after as many answers at the limit as its number, while it is in use. An answer doubles the step, as TCP does in its slow start,
-//! so a limit that is wrong is gone soon. A refusal doubles the answers that the next trial waits for, up to [`MOST_ROUNDS`] times the limit.
-//! So a limit that is right costs one refused call in 64 times its number, which a retry repeats.
+//! The limit is tried again with one more call after as many answers at the limit as its number, while it is in use. An answer doubles the
+//! step, as TCP does in its slow start, so a limit that is wrong is gone soon. A refusal doubles the answers that the next trial waits for,
+//! up to [`MOST_ROUNDS`] times the limit. So a limit that is right costs one refused call in 64 times its number, which a retry repeats.
+//!
+//! An endpoint that takes fewer calls than before is not noticed: its refusals are like those for other reasons.
 
 /// After so many answers a refusal with more calls in flight than ever shows a limit by itself.
 const ANSWERS: u32 = 32;
 
-/// So many refusals in a row at levels that were never answered show a limit. One or two may be chance, where some calls fail.
+/// So many refusals in a row show a limit where other calls were refused too. One or two may be chance.
 const ABOVE_ALL: u32 = 3;
-
-/// So many refusals in a row show a limit at other levels too. Half of the calls may fail at random without being taken for one.
-const IN_A_ROW: u32 = 16;
 
 /// The longest pause between two trials, in answers for each call of the limit.
 const MOST_ROUNDS: u32 = 64;
@@ -90,7 +88,7 @@ impl RefusalLimit {
         self.doubt = self.doubt.saturating_sub(1);
         if level >= self.lowest {
             (self.refusals, self.lowest) = (0, UNLIMITED);
-            self.strays += 1;
+            self.strays = self.strays.saturating_add(1);
         }
         if self.limit == UNLIMITED {
             return;
@@ -133,15 +131,10 @@ impl RefusalLimit {
             }
             return;
         }
-        self.refusals += 1;
+        self.refusals = self.refusals.saturating_add(1);
         self.lowest = self.lowest.min(level);
-        let needed = match self.doubt {
-            _ if self.lowest <= self.most => IN_A_ROW,
-            0 => 1,
-            _ => ABOVE_ALL,
-        };
-        self.doubt = ANSWERS;
-        if self.refusals >= needed {
+        let needed = if std::mem::replace(&mut self.doubt, ANSWERS) == 0 { 1 } else { ABOVE_ALL };
+        if self.lowest > self.most && self.refusals >= needed {
             let limit = self.lowest.saturating_sub(1).max(1);
             *self = Self { limit, proven: limit, most: limit, ..Self::default() };
         }
@@ -215,15 +208,6 @@ mod tests {
     }
 
     #[test]
-    fn less_room_lowers_the_limit() {
-        let mut law = RefusalLimit::default();
-        use_fully(&mut law, 40, 50, 20);
-        assert!((40..=41).contains(&law.limit()));
-        use_fully(&mut law, 10, 64, 3);
-        assert!((10..=11).contains(&law.limit()), "{law:?}");
-    }
-
-    #[test]
     fn limit_that_is_not_in_use_is_not_tried() {
         let mut law = RefusalLimit::default();
         law.answered(9);
@@ -235,12 +219,22 @@ mod tests {
         assert_eq!(law.limit(), 10);
     }
 
-    /// All calls fail for a while, whatever the level is.
+    /// All calls are refused for a while, whatever the level is: by a quota for each second, or in an outage.
     #[test]
-    fn endpoint_that_refused_everything_is_used_fully_soon() {
+    fn quota_is_no_limit() {
         let mut law = RefusalLimit::default();
-        use_fully(&mut law, 40, 40, 1);
-        (0..3).for_each(|_| (1..=40).for_each(|level| law.refused(level)));
+        for _ in 0..10 {
+            use_fully(&mut law, 12, 12, 8);
+            (0..8).for_each(|_| (1..=12).for_each(|level| law.refused(level)));
+            assert_eq!(law.limit(), UNLIMITED);
+        }
+    }
+
+    /// The first calls are refused, as during a start.
+    #[test]
+    fn endpoint_that_refused_its_first_calls_is_used_fully_soon() {
+        let mut law = RefusalLimit::default();
+        (1..=3).for_each(|level| law.refused(level));
         assert_eq!(law.limit(), 1);
         use_fully(&mut law, 1000, 64, 12);
         assert_eq!(law.limit(), UNLIMITED, "{law:?}");
