@@ -140,9 +140,9 @@ impl Validate for SlowStartConfig {
 /// When an endpoint that does worse than the others of its tier gets no calls for a while, after gRPC's outlier detection (A50): its
 /// success rate is below those of the others, nearly all of its calls fail, or it is several times slower.
 ///
-/// The success rates of at least five endpoints are compared, by a hundred calls of each in the interval. Of two to four, one is ejected that fails half of
-/// fifty calls or more, while the others together fail at most a quarter of that. Latencies are compared from three endpoints on, by twenty
-/// calls.
+/// The success rates of at least five endpoints are compared, by a hundred calls of each in the interval. Of two to four, one is ejected that
+/// fails half of fifty calls or more, while the others together fail at most a quarter of that. Latencies are compared from three endpoints on,
+/// by twenty calls.
 #[derive(Clone, Debug, PartialEq)]
 #[cfg_attr(feature = "config", derive(serde::Serialize, serde::Deserialize), serde(default, deny_unknown_fields))]
 #[cfg_attr(all(test, feature = "config"), derive(schemars::JsonSchema))]

@@ -8,6 +8,7 @@
 //! | [`alias`] | the draws, by weight, in constant time | Vose, 1991 |
 //! | [`load`] | what an endpoint is worth: calls in flight, cost of a call | Prequal; Finagle's time-weighted averages |
 //! | [`reported_load`] | what is known of the calls of other clients | Prequal; ORCA for the reports |
+//! | [`refusal_limit`] | how many calls an endpoint takes at once | TCP's slow start, for its trials |
 //! | [`slow_start`] | how much of its weight a new or recovered endpoint has | Envoy, "Slow start mode" |
 //! | [`call_counter`] | what an endpoint did in an interval: results, median latency | gRFC A50 |
 //! | [`outliers`] | which endpoints get no calls for a while | gRFC A50; latency: see [`outliers`] |

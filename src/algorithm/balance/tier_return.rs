@@ -1,11 +1,11 @@
 //! How calls return to a better tier: as slowly as to an endpoint that is back.
 //!
 //! A tier that was down comes back cold as a whole. [Slow start](super::slow_start) spreads the calls within a tier, so it has no effect there,
-//! and all calls would return to cold endpoints at once. So the part of the calls that a tier or a better one gets grows over the window of the slow start,
-//! by its factor. It shrinks at once: what is less healthy gets fewer calls without delay.
+//! and all calls would return to cold endpoints at once. So the part of the calls that a tier or a better one gets grows over the window of the
+//! slow start, by its factor. It shrinks at once: what is less healthy gets fewer calls without delay.
 //!
 //! Two things end a return early. A tier never carries more on the way than its health allows, so the calls of standbys that fail meanwhile
-//! are back at once. And a set without calls before it, as at the start of a client, has nothing to return from.
+//! are back at once. And where no tier got calls before, as at the start of a client, there is nothing to return from.
 
 use super::slow_start::SlowStart;
 use crate::ground::time::Instant;

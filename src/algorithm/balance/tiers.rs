@@ -128,8 +128,8 @@ impl TierShares {
         slow_start: &SlowStart,
         now: Instant,
     ) -> Self {
-        // A set without endpoints has sent no calls anywhere.
-        if before.tiers.is_empty() {
+        // Before, no tier got calls.
+        if before.tiers.last().is_none_or(|last| last.up_to == 0) {
             return self;
         }
         let tiers: Vec<_> = (0..self.tiers.len())

@@ -27,12 +27,12 @@ pub struct RetryConfig {
     /// The retry budget. Default: a tenth of the calls of the last 10 s, and a reserve of ten. A budget that is set with
     /// [`with_budget`](super::RetryLayer::with_budget) replaces it.
     pub budget: BudgetConfig,
-    /// The timeout of one attempt, and never longer than the call has left. The wait for a permit of an inner layer counts, and so does the body of the
-    /// response, also while the caller keeps it: a full dependency refuses attempts that would have been answered in the call's own time. Where calls
-    /// wait, put a [`DeadlineLayer`](crate::deadline::DeadlineLayer) inside of the layer with the permits instead. Inner layers and
-    /// calls see it as their deadline. For a [long-lived](crate::http::LongLived) call it bounds the time to the head, and nothing
-    /// if the head may take all of the call's time, as with a long poll. More than zero. Default: `None`, an attempt may take all
-    /// the time that the call has left, so an attempt that hangs is not retried.
+    /// The timeout of one attempt, and never longer than the call has left. The wait for a permit of an inner layer counts, and so does the body
+    /// of the response, also while the caller keeps it: a full dependency refuses attempts that would have been answered in the call's own time.
+    /// Where calls wait, put a [`DeadlineLayer`](crate::deadline::DeadlineLayer) inside of the layer with the permits instead. Inner layers and
+    /// calls see it as their deadline. For a [long-lived](crate::http::LongLived) call it bounds the time to the head, and nothing if the head
+    /// may take all of the call's time, as with a long poll. More than zero. Default: `None`, an attempt may take all the time that the call has
+    /// left, so an attempt that hangs is not retried.
     #[cfg_attr(feature = "config", serde(with = "Off::<Duration>"))]
     pub attempt_timeout: Option<Duration>,
     /// The longest pause that a dependency may ask for. If it asks for more, its response is returned instead. Zero accepts none.

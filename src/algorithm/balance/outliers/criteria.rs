@@ -40,8 +40,8 @@ impl Default for SuccessRate {
     }
 }
 
-/// The failure percentage of the endpoint is high, whatever the others do; or, in a tier that is too small for them to show what is usual, it
-/// is high and the others are well.
+/// The failure percentage of the endpoint is high, whatever the others do; or, in a tier that is too small for them to show what is usual, it is
+/// high and the others are well.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct FailurePercentage {
     /// An outlier fails at least this percentage of its calls. A50 says "greater than or equal" where it defines the setting, as
@@ -51,8 +51,8 @@ pub(crate) struct FailurePercentage {
     /// In a smaller tier, [`small_tier_threshold`](Self::small_tier_threshold) counts.
     pub(crate) minimum_hosts: usize,
     pub(crate) request_volume: u64,
-    /// In a small tier an outlier fails at least this percentage of its calls, and four times that of the others together. The standard deviation of
-    /// up to four is too large for an outlier among them. A50 ejects none there, which is 101.
+    /// In a small tier an outlier fails at least this percentage of its calls, and four times that of the others together. The standard
+    /// deviation of up to four is too large for an outlier among them. A50 ejects none there, which is 101.
     pub(crate) small_tier_threshold: u32,
 }
 

@@ -50,6 +50,9 @@ fn calls_leave_at_once() {
 fn start_is_no_return() {
     assert_eq!(first(&after(&[(0, &[100, 100])]), 0), 100.0);
     assert_eq!(first(&after(&[(0, &[]), (1000, &[100, 100])]), 1000), 100.0);
+    let nowhere =
+        Overprovisioning { panic_below: 0, ..Overprovisioning::default() }.shares(&[TierHealth::default(); 2]);
+    assert_eq!(first(&target(&[100, 100]).after(&nowhere, Some, &SLOW_START, at(1000)), 1000), 100.0);
 }
 
 #[test]
