@@ -213,8 +213,11 @@ impl Suspects {
             let Some(suspect) = self.suspects.get_mut(&loss.fingerprint) else { continue };
             suspect.withdraw(loss, limits);
             if suspect.counted.is_empty() {
-                self.remove(loss.fingerprint);
+                self.suspects.remove(&loss.fingerprint);
             }
+        }
+        if !losses.is_empty() {
+            self.count_bits();
         }
         losses.into_iter().map(|loss| loss.fingerprint).collect()
     }
