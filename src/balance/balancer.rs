@@ -7,12 +7,14 @@ use super::config::BalanceConfig;
 use super::departed::Departed;
 use super::ejections;
 use super::endpoint_set::{EndpointSet, Member};
-use super::endpoint_state::{EndpointState, SetState, WaitingCalls};
+use super::endpoint_state::{EndpointState, Endpoints, SetState};
 use super::latest_task::LatestTask;
+use super::retry_queue::RetryQueue;
 use super::standing::Wanted;
 use super::wait_queue::WaitQueue;
 use crate::admission::registry::EndpointMode;
 use crate::algorithm::balance::EjectionRecord;
+use crate::ground::scope::Priority;
 use crate::ground::settings::Settings;
 use crate::ground::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use crate::ground::sync::{Mutex, Swap, lock};
@@ -28,6 +30,7 @@ pub(crate) struct Balancer {
     pub(super) set: Swap<EndpointSet>,
     pub(super) common: Arc<SetState>,
     pub(super) queue: WaitQueue,
+    pub(super) retries: RetryQueue,
     /// The ejections of the members, in the order of the set. The lock is for changes of the set and of its health; calls do not take
     /// it, except for the one that compares the endpoints when an interval is over.
     pub(super) records: Mutex<Vec<EjectionRecord>>,
@@ -51,6 +54,7 @@ impl Balancer {
         let common = Arc::new(SetState::new(instruments, breakers));
         let set = EndpointSet::empty(&settings.read(BalanceConfig::choice));
         Self {
+            retries: RetryQueue::new(Arc::clone(&common)),
             queue: WaitQueue::new(Arc::clone(&common), settings.read(BalanceConfig::turns)),
             common,
             settings,
@@ -67,6 +71,11 @@ impl Balancer {
     #[inline]
     pub(super) fn instruments(&self) -> &Instruments {
         &self.common.instruments
+    }
+
+    /// How many calls wait for a permit.
+    pub(super) fn waiting(&self) -> u32 {
+        self.queue.len().saturating_add(self.retries.len())
     }
 
     /// Sets how the endpoint with this key is used. `false`: there is none.
@@ -155,7 +164,9 @@ impl Balancer {
     ///
     /// It takes the lock of the queue even if nobody seems to wait: a call that enters later then sees the change.
     pub(super) fn serve_all(&self) {
-        self.queue.serve_all(&self.set.load(), time::now());
+        let (set, now) = (self.set.load(), time::now());
+        self.retries.serve_all(&set, now);
+        self.queue.serve_all(&set, now);
     }
 
     /// Whether there is another set by now.
@@ -199,16 +210,32 @@ impl Balancer {
     }
 }
 
-impl WaitingCalls for Balancer {
+impl Endpoints for Balancer {
     fn serve(&self, endpoint: &Arc<EndpointState>) {
-        let (set, now) = (self.set.load(), time::now());
+        let now = time::now();
+        // New calls may not come while others wait.
+        self.sweep_if_due(now);
+        let set = self.set.load();
         if endpoint.serves(Wanted::Healthy) || set.serves_best().is_some_and(|wanted| endpoint.serves(wanted)) {
-            self.queue.serve(endpoint, set.limits.max_concurrent, now);
+            let max = set.limits.max_concurrent;
+            if self.retries.len() > 0 {
+                // A call whose attempt has failed has begun, and goes first.
+                self.retries.serve(endpoint, max, self.queue.highest_priority().unwrap_or(Priority::Low), now);
+            }
+            self.queue.serve(endpoint, max, now);
+            // The head may have been refused.
+            if self.retries.len() > 0 {
+                self.retries.serve(endpoint, max, Priority::Low, now);
+            }
         } else if endpoint.take_wanted_probe() {
             // The queue grants no probes: a waiting call takes one when it looks at the endpoints, which it did while this permit was
             // taken. It is not woken by every release: a permit is also released when the breaker refuses the call that has looked.
             self.queue.wake_all();
         }
+    }
+
+    fn others_do_better(&self, endpoint: &EndpointState, now: Instant) -> bool {
+        self.set.load().others_do_better(endpoint, now)
     }
 }
 

@@ -8,6 +8,7 @@ use std::time::Duration;
 use super::endpoint_state::EndpointState;
 use crate::algorithm::balance::EjectionRecord;
 use crate::ground::time::Instant;
+use crate::layers::call::attempted_endpoints::AttemptedEndpoints;
 
 /// How long a state without calls in flight is kept. A flap is shorter. An instance that was replaced takes longer, and is another one.
 const KEPT_FOR: Duration = Duration::from_secs(60);
@@ -58,6 +59,11 @@ impl Departed {
 
     pub(super) fn get(&self, key: &str) -> Option<Arc<EndpointState>> {
         self.0.get(key).map(|endpoint| Arc::clone(&endpoint.state))
+    }
+
+    /// Whether an endpoint on this list has left, and is still known.
+    pub(super) fn has_any_of(&self, attempted: &AttemptedEndpoints) -> bool {
+        self.0.values().any(|endpoint| attempted.contains(endpoint.state.id))
     }
 
     pub(super) fn is_empty(&self) -> bool {

@@ -3,6 +3,7 @@ use std::num::NonZeroU64;
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::early_failure;
 use super::endpoint_state::EndpointState;
 use super::permit::Permit;
 use crate::algorithm::estimate::{Estimate, Took};
@@ -117,7 +118,7 @@ impl EndpointCall {
         if verdict == Verdict::Lost {
             scope::note_loss(endpoint.id);
         }
-        endpoint.record(verdict, permit.level(), took, now);
+        let was_full = endpoint.record(verdict, permit.level(), took, now);
         if self.was_refused {
             endpoint.load.failed(now, took, &endpoint.common.load);
         }
@@ -125,6 +126,15 @@ impl EndpointCall {
         let needed = if self.bound.has_end() { took } else { held };
         sample(&endpoint.common.service, verdict, now, Took { held, needed });
         observed::record(&endpoint.common.instruments, verdict, took);
+        let has_failed = match verdict {
+            Verdict::Success | Verdict::CallerFault | Verdict::TimedOut | Verdict::Abandoned => false,
+            Verdict::Ignored => self.was_refused,
+            _ => true,
+        };
+        // A full endpoint is no worse for that, and gets no more calls than it takes.
+        if has_failed && !was_full {
+            early_failure::end(permit, took, now);
+        }
     }
 }
 

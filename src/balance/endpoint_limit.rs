@@ -41,16 +41,17 @@ impl LimitLearning {
 
     /// See [`RefusalLimit::refused`].
     #[cold]
-    pub(super) fn refused(&self, level: u32, limit: &EndpointLimit) {
-        self.change(limit, |law| law.refused(level));
+    pub(super) fn refused(&self, level: u32, limit: &EndpointLimit) -> bool {
+        self.change(limit, |law| law.refused(level))
     }
 
     #[cold]
-    fn change(&self, limit: &EndpointLimit, change: impl FnOnce(&mut RefusalLimit)) {
+    fn change<T>(&self, limit: &EndpointLimit, change: impl FnOnce(&mut RefusalLimit) -> T) -> T {
         let mut law = lock(&self.law);
-        change(&mut law);
+        let output = change(&mut law);
         // Under the lock, so that the later of two changes stays.
         limit.0.store(law.limit(), Ordering::Relaxed);
         self.unmoved_up_to.store(law.unmoved_up_to(), Ordering::Relaxed);
+        output
     }
 }

@@ -16,6 +16,12 @@ use crate::ground::chance;
 use crate::ground::time::Instant;
 use crate::layers::call::attempted_endpoints::AttemptedEndpoints;
 
+/// How many endpoints one is compared with.
+const COMPARED: usize = 16;
+
+/// By which factor calls cost less at an endpoint that is much better. Endpoints that fail alike differ by less, for all their chance.
+const MUCH_BETTER: f64 = 2.0;
+
 /// See the module.
 #[derive(Debug)]
 pub(super) struct EndpointSet {
@@ -223,10 +229,9 @@ impl EndpointSet {
         Some(if is_untried { chosen } else { self.choose_untried(choice).unwrap_or(chosen) })
     }
 
-    /// Whether an attempt with this list is made only at an endpoint that is not on it. The list of a balancer further out says nothing
-    /// about this one.
-    pub(super) fn is_others_only(&self, attempted: &AttemptedEndpoints) -> bool {
-        attempted.is_others_only() && self.members.iter().any(|member| attempted.contains(member.state.id))
+    /// Whether an endpoint of this set is on the list.
+    pub(super) fn has_any_of(&self, attempted: &AttemptedEndpoints) -> bool {
+        self.members.iter().any(|member| attempted.contains(member.state.id))
     }
 
     /// A usable endpoint with a free permit that the call has not tried, in a tier that gets calls now.
@@ -290,12 +295,12 @@ impl EndpointSet {
     /// Whether a call may use this endpoint now.
     #[inline]
     pub(super) fn is_free(&self, state: &EndpointState, choice: ChoiceFor<'_>) -> bool {
-        self.has_permit(state) && self.is_usable(state, choice)
+        self.has_permit(state, choice.now) && self.is_usable(state, choice)
     }
 
     #[inline]
-    pub(super) fn has_permit(&self, state: &EndpointState) -> bool {
-        state.load.in_flight() < state.limit(self.limits.max_concurrent)
+    pub(super) fn has_permit(&self, state: &EndpointState, now: Instant) -> bool {
+        state.has_permit(self.limits.max_concurrent, now)
     }
 
     /// Whether a call may use this endpoint now, apart from its permits.
@@ -312,6 +317,40 @@ impl EndpointSet {
     /// Whether a call that waits gets a permit of an endpoint, sooner or later.
     pub(super) fn serves(&self, wanted: Wanted) -> bool {
         self.members.iter().any(|member| member.state.serves(wanted))
+    }
+
+    /// Whether a call that waits gets a permit of a healthy endpoint that is not on this list, sooner or later.
+    pub(super) fn serves_others(&self, attempted: &AttemptedEndpoints) -> bool {
+        self.others_than(attempted).next().is_some()
+    }
+
+    /// How many calls run at once at healthy endpoints that are not on this list. `None`: there are none, or the list has no endpoint of
+    /// this set.
+    pub(super) fn capacity_of_others(&self, attempted: &AttemptedEndpoints) -> Option<u32> {
+        let limits = self.others_than(attempted).map(|state| state.limit(self.limits.max_concurrent));
+        self.has_any_of(attempted).then(|| limits.reduce(u32::saturating_add))?
+    }
+
+    fn others_than(&self, attempted: &AttemptedEndpoints) -> impl Iterator<Item = &Arc<EndpointState>> {
+        let states = self.members.iter().map(|member| &member.state);
+        states.filter(|state| !attempted.contains(state.id) && state.serves(Wanted::Healthy))
+    }
+
+    /// Whether an endpoint that the call has not tried is free.
+    pub(super) fn has_other(&self, choice: ChoiceFor<'_>) -> bool {
+        self.choose(choice).is_some_and(|chosen| is_untried(chosen.state, choice))
+    }
+
+    /// Whether calls cost much less at most other endpoints. Some of them are looked at.
+    pub(super) fn others_do_better(&self, state: &EndpointState, now: Instant) -> bool {
+        let Some(own) = state.load.last_cost(now) else { return false };
+        let start = (chance::sample() * self.members.len() as f64) as usize;
+        let drawn = self.members.iter().cycle().skip(start).take(self.members.len().min(COMPARED));
+        let others = drawn.filter(|other| other.state.id != state.id && other.state.serves(Wanted::Healthy));
+        let costs = others.filter_map(|other| other.state.load.last_cost(now));
+        let (better, known) =
+            costs.fold((0, 0), |(better, known), cost| (better + usize::from(cost * MUCH_BETTER < own), known + 1));
+        better > 0 && 2 * better >= known
     }
 
     /// The best kind of endpoint from which a waiting call gets a permit, sooner or later.

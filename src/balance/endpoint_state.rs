@@ -11,6 +11,7 @@ use tokio::sync::Notify;
 
 use super::config::BalanceConfig;
 use super::endpoint_limit::{EndpointLimit, LimitLearning};
+use super::kept_permits::KeptPermits;
 use super::standing::{Standing, Wanted};
 use crate::algorithm::balance::{CallCounter, EndpointLoad, SetLoad, SlowStart};
 use crate::algorithm::estimate::Estimate;
@@ -45,6 +46,7 @@ pub(super) struct EndpointState {
     /// Whether a waiting call has found it half-open and full.
     wants_probe: AtomicBool,
     limit_learning: LimitLearning,
+    pub(super) kept_permits: KeptPermits,
 }
 
 /// The next field begins a line of memory.
@@ -69,6 +71,7 @@ impl EndpointState {
             counter: CallCounter::new(),
             wants_probe: AtomicBool::new(false),
             limit_learning: LimitLearning::new(),
+            kept_permits: KeptPermits::default(),
         }
     }
 
@@ -93,6 +96,12 @@ impl EndpointState {
     pub(super) fn restore(&self, now: Instant) {
         self.warm_up(now);
         self.standing.restore();
+    }
+
+    /// Whether calls cost much less at most other endpoints.
+    pub(super) fn others_do_better(&self, now: Instant) -> bool {
+        let endpoints = self.common.endpoints.get().and_then(Weak::upgrade);
+        endpoints.is_some_and(|endpoints| endpoints.others_do_better(self, now))
     }
 
     /// Adopts changed settings. That may wake tasks: call it without holding a lock.
@@ -120,22 +129,54 @@ impl EndpointState {
         self.limit.get().min(max)
     }
 
-    /// A call that began as the `level`th in flight has been answered or refused.
+    /// Takes a permit for a call, of at most `max`. Returns how many calls are in flight with it.
     #[inline]
-    fn learn_limit(&self, verdict: Verdict, level: u32, took: Duration) {
-        match verdict {
-            Verdict::Success | Verdict::CallerFault => self.limit_learning.answered(level, &self.limit),
-            Verdict::Overloaded { .. } => self.limit_learning.refused(level, &self.limit),
-            // Without a reason. A full endpoint says so at once.
-            Verdict::Transient if self.common.load.is_quick(took) => self.limit_learning.refused(level, &self.limit),
-            _ => {}
+    pub(super) fn begin(&self, max: u32, now: Instant) -> Option<u32> {
+        self.load.begin(now, self.limit(max)).or_else(|| {
+            let has_more = self.load.keeps_permits() && self.kept_permits.release(&self.load, now);
+            has_more.then(|| self.load.begin(now, self.limit(max)))?
+        })
+    }
+
+    /// Whether a permit is free, of at most `max`.
+    #[inline]
+    pub(super) fn has_permit(&self, max: u32, now: Instant) -> bool {
+        let is_free = || self.load.taken() < self.limit(max);
+        is_free() || self.load.keeps_permits() && self.kept_permits.release(&self.load, now) && is_free()
+    }
+
+    /// Gives free permits to waiting calls, if there are any.
+    #[inline]
+    pub(super) fn serve_waiting(self: &Arc<Self>) {
+        let common = &self.common;
+        let waits = |count: &AtomicU32| count.load(Ordering::SeqCst) > 0;
+        if waits(&common.waiting) || waits(&common.waiting_retries) {
+            if let Some(endpoints) = common.endpoints.get().and_then(Weak::upgrade) {
+                endpoints.serve(self);
+            }
         }
     }
 
-    /// Records the end of a call that began as the `level`th in flight and took so long: the endpoint's own time.
-    pub(super) fn record(&self, verdict: Verdict, level: u32, took: Duration, now: Instant) {
+    /// A call that began as the `level`th in flight has been answered or refused. Returns whether it was more than the endpoint takes.
+    #[inline]
+    fn learn_limit(&self, verdict: Verdict, level: u32, took: Duration) -> bool {
+        let is_refused = match verdict {
+            Verdict::Overloaded { .. } => true,
+            // Without a reason. A full endpoint says so at once.
+            Verdict::Transient => self.common.load.is_quick(took),
+            _ => false,
+        };
+        if let Verdict::Success | Verdict::CallerFault = verdict {
+            self.limit_learning.answered(level, &self.limit);
+        }
+        is_refused && self.limit_learning.refused(level, &self.limit)
+    }
+
+    /// Records the end of a call that began as the `level`th in flight and took so long: the endpoint's own time. Returns whether the call
+    /// was refused because it was more than the endpoint takes.
+    pub(super) fn record(&self, verdict: Verdict, level: u32, took: Duration, now: Instant) -> bool {
         let set = &self.common.load;
-        self.learn_limit(verdict, level, took);
+        let was_full = self.learn_limit(verdict, level, took);
         match verdict {
             Verdict::Success | Verdict::CallerFault => {
                 self.counter.succeeded(took);
@@ -158,6 +199,7 @@ impl EndpointState {
             // Nothing is known of it, not even its time: the classifier takes it for the caller's own mistake.
             Verdict::Ignored => {}
         }
+        was_full
     }
 }
 
@@ -169,15 +211,20 @@ pub(super) struct SetState {
     pub(super) service: Estimate,
     /// How many calls wait for a permit.
     pub(super) waiting: AtomicU32,
+    /// How many more wait for a permit of an endpoint that has not failed them.
+    pub(super) waiting_retries: AtomicU32,
     pub(super) instruments: Instruments,
-    /// For the end of a call while others wait. A call does not keep the balancer alive.
-    pub(super) waiting_calls: OnceLock<Weak<dyn WaitingCalls>>,
+    /// For the end of a call. A call does not keep the balancer alive.
+    pub(super) endpoints: OnceLock<Weak<dyn Endpoints>>,
 }
 
-/// The calls that wait for a permit of any endpoint.
-pub(super) trait WaitingCalls: Send + Sync {
-    /// Gives the free permits of one endpoint to them.
+/// All endpoints, as the end of a call at one of them needs them.
+pub(super) trait Endpoints: Send + Sync {
+    /// Gives the free permits of one endpoint to waiting calls.
     fn serve(&self, endpoint: &Arc<EndpointState>);
+
+    /// Whether calls cost much less at most other endpoints.
+    fn others_do_better(&self, endpoint: &EndpointState, now: Instant) -> bool;
 }
 
 impl SetState {
@@ -187,8 +234,9 @@ impl SetState {
             breakers,
             service: Estimate::new(),
             waiting: AtomicU32::new(0),
+            waiting_retries: AtomicU32::new(0),
             instruments,
-            waiting_calls: OnceLock::new(),
+            endpoints: OnceLock::new(),
         }
     }
 }

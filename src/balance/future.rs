@@ -13,8 +13,7 @@ use super::client::CallClient;
 use super::endpoint_call::EndpointCall;
 use super::pick::Place;
 use super::service_parts::{CallStart, ServiceParts};
-use super::start_call::StartedCall;
-use super::waiting_call::{Placed, WaitingCall};
+use super::waiting_call::{Placed, StartedCall, WaitingCall};
 use crate::ground::error::Reason;
 use crate::ground::scope;
 use crate::ground::sync::foreign;
@@ -116,8 +115,8 @@ where
                             let (Some(request), Some(left)) = (future.take_unsent(), slot.take()) else {
                                 return Poll::Pending;
                             };
-                            let start =
-                                CallStart { now: time::now(), context: scope::current(), kept: Some(left.leave()) };
+                            let (now, context, kept) = (time::now(), scope::current(), Some(left.leave()));
+                            let start = CallStart { now, context, kept, avoids: true };
                             let next = State::new(this.parts.start(request, start), this.classifier);
                             this.state.set(next);
                             continue;

@@ -54,7 +54,7 @@ impl BalanceHandle {
 
     /// How many calls wait for a permit.
     pub fn waiting(&self) -> usize {
-        self.balancer.queue.len() as usize
+        self.balancer.waiting() as usize
     }
 
     /// Sets how the endpoint with this key is used: to drain it before it is stopped, to isolate it, or to keep it as a standby. The

@@ -1,16 +1,21 @@
 //! The queue of a balancer: no release of a permit and no change of the set is missed by a call that begins to wait.
 
+use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
+use std::time::Duration;
 
 use loom::thread;
 
 use super::endpoint_set::EndpointSet;
 use super::permit::Permit;
+use super::retry_queue::{RetryPlace, RetryRequest};
 use super::waiter::Waiter;
 use super::{BalanceConfig, BalanceHandle, BalanceLayer, Endpoint};
 use crate::admission::gate::PermitRequest;
-use crate::ground::scope;
+use crate::algorithm::estimate::Took;
+use crate::ground::scope::{self, Priority};
 use crate::ground::time::Instant;
+use crate::layers::call::attempted_endpoints::AttemptedEndpoints;
 
 const NOW: Instant = Instant::from_nanos(1 << 40);
 
@@ -43,6 +48,53 @@ fn loom_balance_release_beside_a_call_that_begins_to_wait_is_not_missed() {
         let early = poll(&mut waiter);
         releases.join().expect("it does not panic");
         assert!(early.or_else(|| poll(&mut waiter)).is_some(), "the permit is free, and the call waits");
+        drop(set);
+    });
+}
+
+/// A further attempt that avoids `a`, in the queue.
+fn enter_retry(handle: &BalanceHandle, set: &EndpointSet) -> RetryPlace {
+    let balancer = handle.balancer();
+    let took = Took { held: Duration::from_millis(10), needed: Duration::from_millis(10) };
+    balancer.common.service.sample(NOW, took);
+    let attempted = Arc::new([set.at(0).expect("two endpoints").state.id].into_iter().collect::<AttemptedEndpoints>());
+    let request = RetryRequest { attempted, priority: Priority::Normal, deadline: None, now: NOW };
+    balancer.retries.enter(set, request).expect("it waits")
+}
+
+#[test]
+fn loom_balance_release_beside_a_retry_that_begins_to_wait_is_not_missed() {
+    loom::model(|| {
+        let handle = handle();
+        handle.set_endpoints([Endpoint::new("a"), Endpoint::new("b")]).expect("a valid set");
+        let set = handle.balancer().set.load();
+        let other = set.at(1).expect("two endpoints").state;
+        let permit = Permit::try_acquire(other, 1, NOW).expect("it is free");
+        // The model takes no first value of an atomic for sequentially consistent.
+        drop(handle.balancer().retries.leave(enter_retry(&handle, &set).id));
+        let releases = thread::spawn(move || drop(permit));
+        let place = enter_retry(&handle, &set);
+        releases.join().expect("it does not panic");
+        let retries = &handle.balancer().retries;
+        let permit = retries.take_permit(place.id, Waker::noop().clone()).expect("the permit is free");
+        assert_eq!((permit.endpoint().id, retries.len()), (other.id, 0));
+        drop((permit, set));
+        assert_eq!(handle.in_flight(), 0);
+    });
+}
+
+#[test]
+fn loom_balance_retry_that_leaves_beside_a_release_loses_no_permit() {
+    loom::model(|| {
+        let handle = handle();
+        handle.set_endpoints([Endpoint::new("a"), Endpoint::new("b")]).expect("a valid set");
+        let set = handle.balancer().set.load();
+        let permit = Permit::try_acquire(set.at(1).expect("two endpoints").state, 1, NOW).expect("it is free");
+        let place = enter_retry(&handle, &set);
+        let releases = thread::spawn(move || drop(permit));
+        drop(handle.balancer().retries.leave(place.id));
+        releases.join().expect("it does not panic");
+        assert_eq!((handle.in_flight(), handle.waiting()), (0, 0));
         drop(set);
     });
 }

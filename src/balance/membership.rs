@@ -113,7 +113,7 @@ impl Balancer {
     }
 
     fn new_endpoint(self: &Arc<Self>, endpoint: &Endpoint, config: &BalanceConfig) -> Arc<EndpointState> {
-        self.common.waiting_calls.get_or_init(|| Arc::downgrade(self) as _);
+        self.common.endpoints.get_or_init(|| Arc::downgrade(self) as _);
         let state = EndpointState::new(endpoint.shared_key(), config, &self.common);
         let balancer = Arc::downgrade(self);
         state.breaker.on_change(move || {

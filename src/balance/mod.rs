@@ -29,7 +29,10 @@
 //!    still do, and the first call that one of them takes closes its breaker. If all other breakers are open, the call is refused.
 //!
 //! Further out, a [retry](crate::retry), a [hedge](crate::hedge) and each call of a [quorum](crate::quorum) go to an endpoint that the
-//! call has not tried, if there is a usable one with a free permit: in the tier, or else in the next tiers. A hedge beside an attempt that is in
+//! call has not tried, if there is a usable one with a free permit: in the tier, or else in the next tiers. If there are healthy ones and they
+//! are full, the attempt waits for one of them, for about twice as long as that should take, and at most for half of the time that it could wait.
+//! Then it takes any. A permit that is released goes to such an attempt first, unless a call of higher priority waits; calls that take any
+//! endpoint do not wait behind it. A hedge beside an attempt that is in
 //! flight is made only there, at a healthy endpoint of a tier that gets calls now, and while no call waits for a permit. Otherwise the balancer
 //! refuses it, which is not counted as a refusal, and the call goes on without it.
 //!
@@ -39,8 +42,9 @@
 //! - **Refuses connections:** its breaker opens after five such calls in a row, over 100 ms. That only moves calls to other endpoints: if
 //!   there is no other one, calls still go there, and find out at once that it is back.
 //! - **Fails more, or is slower, than the others:** the choice avoids it within a few calls, and tries it again every few seconds. While
-//!   the others are full it has free permits all the same, and gets calls: then it is *ejected*: once in an interval all endpoints are compared, and an outlier gets no calls for a while
-//!   ([`EjectionConfig`]). At most a share of each tier is ejected, and one of its endpoints always stays. An ejection cuts no call.
+//!   the others are full it gets calls all the same, and no more than if it answered: of a call that failed early, the permit stays in use
+//!   for as long as a success takes. Such a call is not counted as in flight. Then the endpoint is *ejected*: once in an interval all
+//!   endpoints are compared, and an outlier gets no calls for a while ([`EjectionConfig`]). At most a share of each tier is ejected, and one of its endpoints always stays. An ejection cuts no call.
 //! - **New, or back** from an ejection, from an open breaker, or from draining or isolation by hand: it gets its full share slowly
 //!   ([`SlowStartConfig`]).
 //! - **By hand:** an endpoint can be drained, isolated or kept as a standby ([`EndpointMode`]), through the
@@ -107,8 +111,8 @@
 //! - **Waiting:** by [priority](crate::context::Priority), then in the configured [`Order`](crate::bulkhead::Order); a small share of the permits
 //!   (`low_priority_share`) goes to lower priorities all the same. Under lasting overload the queue is kept short, as in a
 //!   [bulkhead](crate::bulkhead#how-it-behaves). A call is refused at once if its expected wait exceeds `max_wait` or its deadline, and later if the time left is less than most calls take. It does not overtake calls that
-//!   wait, except as the probe of a half-open breaker. A waiting call takes any endpoint, also one that an earlier attempt has tried, or
-//!   one that starts slowly: slow start shapes the choice, and holds up no call.
+//!   wait, except as the probe of a half-open breaker. A waiting call takes any endpoint, also one that starts slowly: slow start shapes the
+//!   choice, and holds up no call. A further attempt of a call waits as said above.
 //! - **Cancellation:** dropping a call releases its permit, or its position in the queue, at once. It counts as abandoned.
 //! - **Clones**, and all services of one layer value, share the endpoints, their state and the queue. The clients are shared by the
 //!   clones of a service. A client must be `Send + Sync`, as it is cloned for each call.
@@ -125,7 +129,8 @@
 //! - **A name** ([`named`](BalanceLayer::named)) shows the layer in refusals, logs, metrics and the [registry](crate::registry): its
 //!   endpoints with their state, and the endpoints' time by verdict. The endpoints' breakers have no names; their events have that of the balancer,
 //!   and the endpoint.
-//! - **Cost:** a choice takes constant time, whatever the number of endpoints, and does not allocate. While endpoints warm up, a call looks at all of their
+//! - **Cost:** a choice takes constant time, whatever the number of endpoints, and does not allocate. A call that waits allocates, and
+//!   so does a failure whose permit is kept. While endpoints warm up, a call looks at all of their
 //!   tier, 64 times in the window of the slow start. A call clones one client. Once in an
 //!   interval one call compares the endpoints, which takes about a microsecond for each.
 //! - **Place:** innermost, in place of the client; deadline, retry and hedge are around it, as `stack::balanced_client` assembles them. A bulkhead or a breaker around it would refuse calls
@@ -208,6 +213,7 @@ mod connections;
 mod constructors;
 mod departed;
 mod discovery;
+mod early_failure;
 mod ejections;
 mod endpoint;
 mod endpoint_call;
@@ -216,6 +222,7 @@ mod endpoint_set;
 mod endpoint_state;
 mod future;
 mod handle;
+mod kept_permits;
 mod latest_task;
 mod layer;
 mod least_warmth;
@@ -223,6 +230,8 @@ mod membership;
 mod observed;
 mod permit;
 mod pick;
+mod retry_queue;
+mod retry_waiter;
 mod service;
 mod service_parts;
 mod standing;

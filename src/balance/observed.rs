@@ -54,7 +54,7 @@ impl Observed for Balancer {
             open: count(&|member| member.state.breaker.refuses_until(now).is_some()),
             by_hand: count(&|member| member.state.standing.now().mode() != EndpointMode::Serving),
             in_flight: set.members.iter().map(|member| u64::from(member.state.load.in_flight())).sum(),
-            waiting: self.queue.len().into(),
+            waiting: self.waiting().into(),
             limit: set.limits.max_concurrent,
             service_time: self.common.service.read(now).mean,
             listed: set.members.iter().take(LISTED).map(listed).collect(),

@@ -1,9 +1,8 @@
 //! A permit of an endpoint.
 
-use std::sync::{Arc, Weak};
+use std::sync::Arc;
 
 use super::endpoint_state::EndpointState;
-use crate::ground::sync::atomic::Ordering;
 use crate::ground::time::Instant;
 
 /// The right to run one call at an endpoint, and the count of that call in flight. Released on drop.
@@ -12,19 +11,21 @@ pub(super) struct Permit {
     endpoint: Arc<EndpointState>,
     /// How many calls were in flight with this one when it got the permit.
     level: u32,
+    /// The endpoint has it back for later.
+    is_kept: bool,
 }
 
 impl Permit {
-    /// A permit, if fewer than `limit` calls are in flight, and no more than the endpoint has refused before.
+    /// A permit, if fewer than `limit` are in use, and no more than the endpoint has refused before.
     #[inline]
     pub(super) fn try_acquire(endpoint: &Arc<EndpointState>, limit: u32, now: Instant) -> Option<Self> {
-        let level = endpoint.load.begin(now, endpoint.limit(limit))?;
-        Some(Self { endpoint: Arc::clone(endpoint), level })
+        let level = endpoint.begin(limit, now)?;
+        Some(Self::counted(Arc::clone(endpoint), level))
     }
 
     /// For a call that is counted already: the queue has done that.
     pub(super) fn counted(endpoint: Arc<EndpointState>, level: u32) -> Self {
-        Self { endpoint, level }
+        Self { endpoint, level, is_kept: false }
     }
 
     #[inline]
@@ -36,17 +37,20 @@ impl Permit {
     pub(super) fn endpoint(&self) -> &Arc<EndpointState> {
         &self.endpoint
     }
+
+    /// The call is over, and the permit stays in use.
+    pub(super) fn keep(mut self, until: Instant) {
+        self.is_kept = true;
+        self.endpoint.kept_permits.keep(&self.endpoint.load, until);
+    }
 }
 
 impl Drop for Permit {
     #[inline]
     fn drop(&mut self) {
-        self.endpoint.load.end();
-        let common = &self.endpoint.common;
-        if common.waiting.load(Ordering::SeqCst) > 0 {
-            if let Some(waiting) = common.waiting_calls.get().and_then(Weak::upgrade) {
-                waiting.serve(&self.endpoint);
-            }
+        if !self.is_kept {
+            self.endpoint.load.end();
+            self.endpoint.serve_waiting();
         }
     }
 }

@@ -7,6 +7,7 @@ use super::standing::Wanted;
 use crate::ground::call_deadline::CallDeadline;
 use crate::ground::chance;
 use crate::ground::error::Reason;
+use crate::ground::sync::lock;
 use crate::ground::time::Instant;
 use crate::layers::call::attempted_endpoints::AttemptedEndpoints;
 use crate::layers::circuit_breaker::Ticket;
@@ -19,6 +20,8 @@ pub(super) enum Picked {
     At(Place),
     /// The usable endpoints are full.
     Full,
+    /// Those that have not failed this call are full. One that has may be free.
+    OthersFull,
     /// No endpoint takes calls.
     NoEndpoints,
     /// No endpoint takes an attempt beside others of its call.
@@ -36,10 +39,11 @@ pub(super) struct Place {
 }
 
 impl Balancer {
-    /// An endpoint for a new call. A call does not overtake those that wait, except as a probe.
-    pub(super) fn pick(&self, set: &EndpointSet, bound: CallDeadline, now: Instant) -> Picked {
+    /// An endpoint for a new call. A call does not overtake those that wait, except as a probe. `avoids`: it would rather wait than go
+    /// back to an endpoint that has failed it.
+    pub(super) fn pick(&self, set: &EndpointSet, bound: CallDeadline, avoids: bool, now: Instant) -> Picked {
         let attempted = AttemptedEndpoints::current();
-        if let Some(attempted) = attempted.as_deref().filter(|attempted| set.is_others_only(attempted)) {
+        if let Some(attempted) = attempted.as_deref().filter(|attempted| self.is_others_only(set, attempted)) {
             return self.pick_other(set, attempted, bound, now).map_or(Picked::NoOther, Picked::At);
         }
         if self.queue.len() > 0 {
@@ -55,6 +59,12 @@ impl Balancer {
             if let Some(place) = pick_passed_over(set, choice, bound) {
                 return Picked::At(place);
             }
+            if avoids
+                && choice.attempted.is_some_and(|attempted| set.serves_others(attempted))
+                && !set.has_other(choice)
+            {
+                return Picked::OthersFull;
+            }
             if let Some(place) = pick_free(set, choice, bound) {
                 return Picked::At(place);
             }
@@ -63,6 +73,12 @@ impl Balancer {
             }
         }
         if self.may_serve(set) { Picked::Full } else { Picked::NoEndpoints }
+    }
+
+    /// Whether an attempt with this list is made only at an endpoint that is not on it. The list of a balancer further out says nothing
+    /// about this one.
+    fn is_others_only(&self, set: &EndpointSet, attempted: &AttemptedEndpoints) -> bool {
+        attempted.is_others_only() && (set.has_any_of(attempted) || lock(&self.departed).has_any_of(attempted))
     }
 
     /// An endpoint for an attempt beside others of its call: one that they have not used, with a free permit while no call waits for
@@ -94,7 +110,7 @@ impl Balancer {
             if !set.is_usable(endpoint.state, choice) {
                 return None;
             }
-            if !set.has_permit(endpoint.state) {
+            if !set.has_permit(endpoint.state, now) {
                 endpoint.state.want_probe();
             }
             place(set, endpoint, bound, choice)

@@ -8,7 +8,7 @@ use super::connections::Connections;
 use super::endpoint_call::EndpointCall;
 use super::future::ResponseFuture;
 use super::service_parts::{CallStart, ServiceParts};
-use super::start_call::StartedCall;
+use super::waiting_call::StartedCall;
 use crate::ground::error::Reason;
 use crate::ground::scope;
 use crate::ground::time;
@@ -54,7 +54,7 @@ where
             StartedCall::Refused(balancer.instruments().refuse(Reason::DeadlineExpired))
         } else {
             balancer.sweep_if_due(now);
-            self.parts.start(request, CallStart { now, context, kept: None })
+            self.parts.start(request, CallStart { now, context, kept: None, avoids: true })
         };
         ResponseFuture::new(started, Arc::clone(&self.parts), self.classifier.clone())
     }

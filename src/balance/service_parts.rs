@@ -23,6 +23,8 @@ pub(super) struct CallStart {
     pub(super) context: scope::Context,
     /// The bound of a call that has been at another endpoint, where nothing was sent.
     pub(super) kept: Option<CallDeadline>,
+    /// Whether it would rather wait than go back to an endpoint that has failed it.
+    pub(super) avoids: bool,
 }
 
 impl CallStart {

@@ -4,35 +4,42 @@ use std::sync::Arc;
 
 use super::endpoint_set::EndpointSet;
 use super::pick::Picked;
+use super::retry_queue::RetryRequest;
+use super::retry_waiter::RetryWaiter;
 use super::service_parts::{CallStart, ServiceParts};
 use super::waiter::Waiter;
-use super::waiting_call::{Placed, WaitingCall};
+use super::waiting_call::{Placed, StartedCall, Wait, WaitingCall};
 use crate::admission::gate::PermitRequest;
-use crate::telemetry::Unreported;
-
-/// What becomes of a call.
-pub(super) enum StartedCall<S, Req> {
-    At(Placed<S, Req>),
-    Waiting(Box<WaitingCall<S, Req>>),
-    Refused(Unreported),
-    /// It is an attempt beside others, and no other endpoint takes it.
-    NoOther(Unreported),
-}
+use crate::layers::call::attempted_endpoints::AttemptedEndpoints;
 
 impl<S: Clone> ServiceParts<S> {
     /// A place for this call, or in the queue, or its refusal.
     #[inline]
-    pub(super) fn start<Req>(self: &Arc<Self>, request: Req, start: CallStart) -> StartedCall<S, Req> {
+    pub(super) fn start<Req>(self: &Arc<Self>, request: Req, mut start: CallStart) -> StartedCall<S, Req> {
         let now = start.now;
         let mut set = self.balancer.set.load();
         loop {
-            match self.balancer.pick(&set, start.bound(&set, now), now) {
+            match self.balancer.pick(&set, start.bound(&set, now), start.avoids, now) {
                 Picked::At(place) => {
                     if let Some(client) = self.connections.client(&set, place.member, place.permit.endpoint()) {
                         return StartedCall::At(Placed { place, client, request });
                     }
                 }
-                Picked::Full => return self.wait(&set, request, start),
+                picked @ (Picked::Full | Picked::OthersFull) => {
+                    if let Some(wait) = self.wait_for_other(&set, &start) {
+                        return StartedCall::Waiting(Box::new(WaitingCall::new(
+                            wait,
+                            Arc::clone(self),
+                            request,
+                            start,
+                        )));
+                    }
+                    start.avoids = false;
+                    if let Picked::Full = picked {
+                        return self.wait(&set, request, start);
+                    }
+                    continue;
+                }
                 Picked::NoEndpoints => {}
                 Picked::NoOther => return StartedCall::NoOther(self.balancer.no_endpoints(&set, now)),
             }
@@ -44,12 +51,24 @@ impl<S: Clone> ServiceParts<S> {
         }
     }
 
-    /// A call that has to wait for a permit.
+    /// A further attempt that waits for an endpoint that has not failed the call.
+    #[cold]
+    fn wait_for_other(&self, set: &EndpointSet, start: &CallStart) -> Option<Wait> {
+        let attempted = AttemptedEndpoints::current().filter(|_| start.avoids)?;
+        let CallStart { now, context, .. } = *start;
+        let request = RetryRequest { attempted, priority: context.priority(), deadline: context.deadline, now };
+        RetryWaiter::enter(&self.balancer, set, request).map(Wait::ForOther)
+    }
+
+    /// A call that waits for a permit of any endpoint.
     #[cold]
     fn wait<Req>(self: &Arc<Self>, set: &EndpointSet, request: Req, start: CallStart) -> StartedCall<S, Req> {
         let wanted = PermitRequest::new(1, &start.context);
         match Waiter::enter(&self.balancer, set, wanted, start.now) {
-            Ok(waiter) => StartedCall::Waiting(Box::new(WaitingCall::new(waiter, Arc::clone(self), request, start))),
+            Ok(waiter) => {
+                let wait = Wait::ForAny(waiter);
+                StartedCall::Waiting(Box::new(WaitingCall::new(wait, Arc::clone(self), request, start)))
+            }
             Err(refusal) => StartedCall::Refused(refusal.by(self.balancer.instruments())),
         }
     }

@@ -20,6 +20,11 @@ impl Balancer {
         }
     }
 
+    /// When the endpoints are compared next.
+    pub(super) fn next_sweep(&self) -> Instant {
+        Instant::from_nanos(self.next_sweep.load(Ordering::Relaxed))
+    }
+
     #[cold]
     fn sweep(&self, due: u64, now: Instant) {
         let settings = self.settings.read(BalanceConfig::choice);

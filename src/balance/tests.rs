@@ -117,7 +117,7 @@ fn faulty_and_next(handle: &BalanceHandle, wake_panics: bool) -> (super::permit:
     let Poll::Ready(Ok(permit)) = holder.poll(&mut cx) else { panic!("the permit is free") };
     let waker = Waker::from(Arc::new(Faulty { wake_panics }));
     let mut own = Context::from_waker(&waker);
-    assert!(faulty.poll(&mut own).is_pending() && faulty.poll_end(&mut own, None).is_pending());
+    assert!(faulty.poll(&mut own).is_pending() && faulty.poll_end(&mut own, time::Instant::MAX).is_pending());
     assert!(next.poll(&mut cx).is_pending());
     (permit, faulty, next)
 }

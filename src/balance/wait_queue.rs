@@ -12,6 +12,7 @@ use super::permit::Permit;
 use crate::admission::gate::{GateQueue, GateQueuePosition, Outcome, PermitRequest, Turns, wake};
 use crate::algorithm::queue::{self, Refusal, Until, Wait};
 use crate::ground::error::{Numbers, Reason};
+use crate::ground::scope::Priority;
 use crate::ground::sync::atomic::Ordering;
 use crate::ground::sync::{Mutex, foreign, lock};
 use crate::ground::time::{self, Instant};
@@ -59,6 +60,11 @@ impl WaitQueue {
         wake(woken);
     }
 
+    /// The priority of the call at the head.
+    pub(super) fn highest_priority(&self) -> Option<Priority> {
+        if self.len() == 0 { None } else { lock(&self.queue).head().map(|head| head.priority) }
+    }
+
     /// Wakes all waiting calls, which look at the endpoints again.
     pub(super) fn wake_all(&self) {
         let woken = lock(&self.queue).take_wakers();
@@ -85,7 +91,7 @@ impl WaitQueue {
                 woken.extend(queue.refuse_head(Reason::NotInTime));
                 continue;
             }
-            let Some(level) = endpoint.load.begin(now, endpoint.limit(limit)) else { break };
+            let Some(level) = endpoint.begin(limit, now) else { break };
             self.common.waiting.fetch_sub(1, Ordering::SeqCst);
             woken.extend(queue.grant_head((Arc::clone(endpoint), level)));
         }

@@ -47,10 +47,6 @@ impl Waiter {
         }
     }
 
-    pub(super) fn balancer(&self) -> &Balancer {
-        &self.balancer
-    }
-
     /// Waits again, ahead of all new calls, because the endpoint does not take the call after all. The bound of the wait stays.
     pub(super) fn enter_again(&mut self) {
         let set = Arc::clone(&self.balancer.set.load());
@@ -71,12 +67,8 @@ impl Waiter {
     }
 
     /// Ready with the outcome at the end of the wait, and with `None` if that is not `sooner`.
-    pub(super) fn poll_end(
-        &mut self,
-        cx: &mut Context<'_>,
-        sooner: Option<Instant>,
-    ) -> Poll<Option<Result<Permit, Refusal>>> {
-        let at = sooner.map_or(self.until.at, |sooner| sooner.min(self.until.at));
+    pub(super) fn poll_end(&mut self, cx: &mut Context<'_>, sooner: Instant) -> Poll<Option<Result<Permit, Refusal>>> {
+        let at = sooner.min(self.until.at);
         if self.timer.poll_until(cx, at).is_pending() {
             return Poll::Pending;
         }

@@ -21,7 +21,7 @@
 //!
 //! # How it behaves
 //! - **Endpoints:** with [`over`](QuorumLayer::over), a list of services, one for each replica. As a layer, clones of one service. Around
-//!   [`balance`](crate::balance) each of these calls prefers an endpoint that the call has not used, and an endpoint that answers twice
+//!   [`balance`](crate::balance) each of these calls prefers an endpoint that the call has not used, waits for one for a while if those are full, and an endpoint that answers twice
 //!   has one vote: with fewer usable endpoints than `agree` there is no quorum. Around a load balancer that seawall does not know, two
 //!   calls may go to the same replica, which then has two votes: do not believe such a quorum. The request is cloned for each.
 //! - **Readiness:** always ready. Each endpoint becomes ready within the call.

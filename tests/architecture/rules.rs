@@ -39,14 +39,16 @@ const THREAD_LOCALS: [(&str, usize); 4] = [
     ("src/ground/sync.rs", 1),
 ];
 
-/// The files that spawn a task: the probe of a runtime's lag, the reaper, the publisher of metrics, the streams of endpoints that a balancer follows and its active
-/// checks, the sampler of a live page, and the reader of a settings file.
-const SPAWNS: [&str; 7] = [
+/// The files that spawn a task: the probe of a runtime's lag, the reaper, the publisher of metrics, the streams of endpoints that a balancer
+/// follows, its active
+/// checks and the permits that it keeps for a moment, the sampler of a live page, and the reader of a settings file.
+const SPAWNS: [&str; 8] = [
     "src/admission/lag_probe.rs",
     "src/admission/reaper/mod.rs",
     "src/admission/registry/publisher.rs",
     "src/balance/active_checks/run.rs",
     "src/balance/discovery/follow.rs",
+    "src/balance/early_failure.rs",
     "src/dashboard/sampler.rs",
     "src/stack/stacks/file.rs",
 ];

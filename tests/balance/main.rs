@@ -15,6 +15,7 @@ mod clients;
 mod construction;
 mod discovery;
 mod ejections;
+mod failing_at_once;
 #[cfg(feature = "http")]
 mod full_endpoints;
 #[cfg(feature = "http")]
@@ -55,6 +56,8 @@ enum Behaviour {
     Fails(Duration),
     /// Fails this share of its calls, at random.
     FailsAtTimes(Duration, f64),
+    /// Fails this share of its calls at once, at random, and answers the others.
+    FailsAtOnce(Duration, f64),
     Hangs,
 }
 
@@ -156,6 +159,13 @@ impl Servers {
             Behaviour::FailsAtTimes(after, share) => {
                 sleep(after).await;
                 if fastrand::f64() < share { Err("out of order".into()) } else { Ok(number) }
+            }
+            Behaviour::FailsAtOnce(after, share) => {
+                if fastrand::f64() < share {
+                    return Err("out of order".into());
+                }
+                sleep(after).await;
+                Ok(number)
             }
             Behaviour::Hangs => std::future::pending().await,
         }

@@ -68,7 +68,13 @@ async fn endpoints_that_all_refuse_connections_are_used() {
 /// The last tier is left, and refuses connections, too.
 #[tokio::test(start_paused = true)]
 async fn tiers_that_refuse_connections_are_used() {
-    seawall::seed(1);
+    for seed in 1..=4 {
+        seawall::seed(seed);
+        restart_of_one_of_two_tiers().await;
+    }
+}
+
+async fn restart_of_one_of_two_tiers() {
     let servers = Servers::answering(4, 10 * MS);
     let (layer, service) = service(&servers, BalanceConfig::default());
     let tiers = servers.endpoints().into_iter().zip([0, 0, 1, 1]).map(|(endpoint, tier)| endpoint.with_tier(tier));
@@ -82,7 +88,7 @@ async fn tiers_that_refuse_connections_are_used() {
     let results = load(service, 200, 5 * SECOND).await;
     // Only one is back. A call that meets another one first ends as it would without a balancer, until the one that is back has answered.
     let late = results.iter().filter(|(begun, _, result)| *begun > SECOND && result.is_err()).count();
-    assert!(late <= 10, "{late} of {} calls", results.len());
+    assert!(late <= 20, "{late} of {} calls", results.len());
 }
 
 /// The only endpoint begins to swallow calls while they go there for want of another one. They must not hang one after the other.

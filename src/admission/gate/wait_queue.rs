@@ -54,6 +54,7 @@ pub(crate) struct Ahead {
 #[derive(Debug)]
 pub(crate) struct QueuedCall {
     pub(super) weight: u32,
+    pub(crate) priority: Priority,
     pub(crate) deadline: Option<Instant>,
     returning: bool,
     /// How many permits it takes, under the limit at the time when it was queued. The limit may change.
@@ -183,11 +184,11 @@ impl<G> GateQueue<G> {
         if !in_turn {
             self.out_of_turn.take();
         }
-        let PermitRequest { weight, deadline, returning, .. } = wanted;
+        let PermitRequest { weight, priority, deadline, returning } = wanted;
         let sum = self.by_rank.entry(position.rank).or_default();
         sum.waiting += 1;
         sum.weight += u64::from(takes);
-        self.queued.insert(position, QueuedCall { weight, deadline, returning, takes, waker: None });
+        self.queued.insert(position, QueuedCall { weight, priority, deadline, returning, takes, waker: None });
         Ok((position, last))
     }
 

@@ -72,7 +72,7 @@ struct Drawn<'a> {
     candidate: Candidate<'a>,
     /// The effective weight, relative to the mean of the set.
     weight: f64,
-    /// Calls in flight by effective weight, and what is [reported](super::reported_load) of those of other clients.
+    /// Permits in use by effective weight, and what is [reported](super::reported_load) of those of other clients.
     load: f64,
 }
 
@@ -128,7 +128,7 @@ impl<'a, F: Fn(usize) -> Option<Candidate<'a>>> Pool<'_, F> {
         let weight = full * candidate.warmth.clamp(0.0, 1.0);
         // Other clients know nothing of its warmth here.
         let others = candidate.load.reported_above_average(self.now, self.set) / full;
-        let load = f64::from(candidate.load.in_flight()) / weight + others;
+        let load = f64::from(candidate.load.taken()) / weight + others;
         (weight > 0.0).then_some(Drawn { endpoint, candidate, weight, load })
     }
 

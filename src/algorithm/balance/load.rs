@@ -29,7 +29,10 @@ const HOT_QUANTILE: f64 = 0.84;
 #[derive(Debug)]
 #[repr(C)]
 pub(crate) struct EndpointLoad {
-    in_flight: AtomicU32,
+    /// The permits in use: of the calls in flight, and of those that have failed early.
+    taken: AtomicU32,
+    /// Those of calls that have failed early.
+    kept: AtomicU32,
     cost: Average,
     /// The last choice of this endpoint while its estimate had no fresh sample.
     tried: AtomicU64,
@@ -51,7 +54,8 @@ pub(crate) struct SetLoad {
 impl EndpointLoad {
     pub(crate) fn new() -> Self {
         Self {
-            in_flight: AtomicU32::new(0),
+            taken: AtomicU32::new(0),
+            kept: AtomicU32::new(0),
             cost: Average::new(),
             reported: ReportedLoad::new(),
             weight: AtomicU64::new(1.0_f64.to_bits()),
@@ -59,33 +63,50 @@ impl EndpointLoad {
         }
     }
 
-    /// Counts a call in flight, unless there are `limit`. Returns how many are in flight with it. A call that is counted [ends](Self::end)
-    /// once.
+    /// Takes a permit for a call, unless `limit` are taken. Returns how many calls are in flight with it. A permit that is taken is
+    /// [released](Self::end) once.
     pub(crate) fn begin(&self, now: Instant, limit: u32) -> Option<u32> {
         // In one total order with the count of calls that wait for a permit: either a call that begins to wait sees the release of
         // another one, or that one sees that a call waits.
-        let mut calls = self.in_flight.load(Ordering::SeqCst);
+        let mut taken = self.taken.load(Ordering::SeqCst);
         loop {
-            if calls >= limit {
+            if taken >= limit {
                 return None;
             }
-            match self.in_flight.compare_exchange_weak(calls, calls + 1, Ordering::SeqCst, Ordering::SeqCst) {
+            match self.taken.compare_exchange_weak(taken, taken + 1, Ordering::SeqCst, Ordering::SeqCst) {
                 Ok(_) => break,
-                Err(actual) => calls = actual,
+                Err(actual) => taken = actual,
             }
         }
         // A busy endpoint does not write here.
         if self.idle(now) > STALE_AFTER / 8 {
             self.tried.store(now.as_nanos(), Ordering::Relaxed);
         }
-        Some(calls + 1)
+        Some((taken + 1).saturating_sub(self.kept.load(Ordering::Relaxed)).max(1))
     }
 
-    /// The call is no longer in flight.
+    /// Releases the permit of a call.
     #[inline]
     pub(crate) fn end(&self) {
-        let before = self.in_flight.fetch_sub(1, Ordering::SeqCst);
-        debug_assert!(before > 0, "a call ends once");
+        let before = self.taken.fetch_sub(1, Ordering::SeqCst);
+        debug_assert!(before > 0, "a permit is released once");
+    }
+
+    /// The call is no longer in flight, and its permit stays in use.
+    pub(crate) fn keep(&self) {
+        self.kept.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Releases such a permit.
+    pub(crate) fn end_kept(&self) {
+        self.kept.fetch_sub(1, Ordering::Relaxed);
+        self.end();
+    }
+
+    /// Whether permits of calls that have failed early are in use.
+    #[inline]
+    pub(crate) fn keeps_permits(&self) -> bool {
+        self.kept.load(Ordering::Relaxed) > 0
     }
 
     pub(crate) fn succeeded(&self, now: Instant, took: Duration, set: &SetLoad) {
@@ -109,9 +130,16 @@ impl EndpointLoad {
         }
     }
 
+    /// How many calls are in flight.
     #[inline]
     pub(crate) fn in_flight(&self) -> u32 {
-        self.in_flight.load(Ordering::Relaxed)
+        self.taken().saturating_sub(self.kept.load(Ordering::Relaxed))
+    }
+
+    /// How many permits are in use.
+    #[inline]
+    pub(crate) fn taken(&self) -> u32 {
+        self.taken.load(Ordering::Relaxed)
     }
 
     pub(crate) fn set_weight(&self, weight: f64) {
@@ -147,6 +175,12 @@ impl EndpointLoad {
         aged(cost, self.idle(now), set.mean_cost().unwrap_or(cost))
     }
 
+    /// The same as it was at the last sample, unless that is too old.
+    pub(crate) fn last_cost(&self, now: Instant) -> Option<f64> {
+        let (cost, at) = self.cost.read()?;
+        (now.since(at) < STALE_AFTER).then_some(cost)
+    }
+
     /// The time since the last sample or trial.
     #[inline]
     fn idle(&self, now: Instant) -> Duration {
@@ -178,6 +212,11 @@ impl SetLoad {
     #[inline]
     pub(crate) fn mean_cost(&self) -> Option<f64> {
         self.cost.read().map(|(cost, _)| cost)
+    }
+
+    /// How long a call takes that succeeds.
+    pub(crate) fn usual(&self) -> Option<Duration> {
+        self.success.read().map(|(usual, _)| Duration::from_nanos(usual as u64))
     }
 
     /// Whether a refusal after this time came at once: within an eighth of the time of a success.

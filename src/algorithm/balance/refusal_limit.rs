@@ -79,7 +79,7 @@ impl RefusalLimit {
 
     /// Answers at levels up to this one change nothing.
     pub(crate) fn unmoved_up_to(&self) -> u32 {
-        if self.limit == UNLIMITED && self.refusals == 0 && self.doubt == 0 { self.most } else { 0 }
+        if self.doubt > 0 { 0 } else { self.most.min(self.lowest - 1).min(self.proven - 1) }
     }
 
     /// A call was answered that was the `level`th in flight when it began.
@@ -121,15 +121,15 @@ impl RefusalLimit {
         *self = Self { most: self.most, ..Self::default() };
     }
 
-    /// The endpoint has refused a call that was the `level`th in flight when it began.
-    pub(crate) fn refused(&mut self, level: u32) {
+    /// The endpoint has refused a call that was the `level`th in flight when it began. Returns whether it was more than the endpoint takes.
+    pub(crate) fn refused(&mut self, level: u32) -> bool {
         if level > self.proven {
             // The trial has found none. Calls that began before it ended may be refused, too.
             if self.limit > self.proven {
                 (self.limit, self.step, self.answers) = (self.proven, 1, 0);
                 self.rounds = (self.rounds * 2).min(MOST_ROUNDS);
             }
-            return;
+            return true;
         }
         self.refusals = self.refusals.saturating_add(1);
         self.lowest = self.lowest.min(level);
@@ -137,7 +137,9 @@ impl RefusalLimit {
         if self.lowest > self.most && self.refusals >= needed {
             let limit = self.lowest.saturating_sub(1).max(1);
             *self = Self { limit, proven: limit, most: limit, ..Self::default() };
+            return level > limit;
         }
+        false
     }
 }
 
@@ -147,13 +149,17 @@ mod tests {
 
     use super::*;
 
+    fn refuse(law: &mut RefusalLimit, level: u32) {
+        law.refused(level);
+    }
+
     /// An endpoint with so many slots, at which calls begin until it is at its limit, and end.
     fn use_fully(law: &mut RefusalLimit, slots: u32, wanted: u32, times: usize) -> u32 {
         let mut refused = 0;
         for _ in 0..times {
             let calls = wanted.min(law.limit());
             let taken = calls.min(slots);
-            (taken + 1..=calls).for_each(|level| law.refused(level));
+            (taken + 1..=calls).for_each(|level| refuse(law, level));
             refused += calls - taken;
             (1..=taken).for_each(|level| law.answered(level));
         }
@@ -169,6 +175,19 @@ mod tests {
         assert_eq!(law.limit(), 10);
         let refused = use_fully(&mut law, 10, 64, 2000);
         assert!((10..=11).contains(&law.limit()) && refused <= 40, "{refused} of 20,000, {law:?}");
+    }
+
+    #[test]
+    fn answers_change_nothing_below_a_single_refusal_or_a_limit() {
+        let mut law = RefusalLimit::default();
+        (0..32).for_each(|_| law.answered(50));
+        law.refused(50);
+        (0..32).for_each(|_| law.answered(10));
+        assert_eq!(law.unmoved_up_to(), 49);
+        law.answered(50);
+        law.refused(51);
+        (0..32).for_each(|_| law.answered(50));
+        assert_eq!((law.limit(), law.unmoved_up_to()), (50, 49), "{law:?}");
     }
 
     #[test]
@@ -211,7 +230,7 @@ mod tests {
     fn limit_that_is_not_in_use_is_not_tried() {
         let mut law = RefusalLimit::default();
         law.answered(9);
-        (10..13).for_each(|level| law.refused(level));
+        (10..13).for_each(|level| refuse(&mut law, level));
         assert_eq!(law.limit(), 9);
         (0..1000).for_each(|_| law.answered(5));
         assert_eq!(law.limit(), 9);
@@ -225,7 +244,7 @@ mod tests {
         let mut law = RefusalLimit::default();
         for _ in 0..10 {
             use_fully(&mut law, 12, 12, 8);
-            (0..8).for_each(|_| (1..=12).for_each(|level| law.refused(level)));
+            (0..8).for_each(|_| (1..=12).for_each(|level| refuse(&mut law, level)));
             assert_eq!(law.limit(), UNLIMITED);
         }
     }
@@ -234,7 +253,7 @@ mod tests {
     #[test]
     fn endpoint_that_refused_its_first_calls_is_used_fully_soon() {
         let mut law = RefusalLimit::default();
-        (1..=3).for_each(|level| law.refused(level));
+        (1..=3).for_each(|level| refuse(&mut law, level));
         assert_eq!(law.limit(), 1);
         use_fully(&mut law, 1000, 64, 12);
         assert_eq!(law.limit(), UNLIMITED, "{law:?}");
@@ -249,7 +268,7 @@ mod tests {
             let mut held = 0;
             for round in 0..2000 {
                 for level in 1..=(round % 60 + 1).min(law.limit()) {
-                    if chance.f64() < share { law.refused(level) } else { law.answered(level) }
+                    if chance.f64() < share { refuse(&mut law, level) } else { law.answered(level) }
                 }
                 held += u32::from(law.limit() < 30);
             }
@@ -260,7 +279,7 @@ mod tests {
         fn limit_is_never_zero(steps in prop::collection::vec((1..20u32, any::<bool>()), 0..500)) {
             let mut law = RefusalLimit::default();
             for (level, is_answered) in steps {
-                if is_answered { law.answered(level) } else { law.refused(level) }
+                if is_answered { law.answered(level) } else { refuse(&mut law, level) }
                 prop_assert!(law.limit() >= 1 && law.proven <= law.limit());
             }
         }

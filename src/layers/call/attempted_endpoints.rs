@@ -30,6 +30,10 @@ impl AttemptedEndpoints {
         self.numbers.contains(&endpoint)
     }
 
+    pub(crate) fn len(&self) -> usize {
+        self.numbers.len()
+    }
+
     /// See [`NotedEndpoints::others_only`].
     #[inline]
     pub(crate) fn is_others_only(&self) -> bool {
@@ -46,6 +50,13 @@ impl AttemptedEndpoints {
         if !self.numbers.contains(&endpoint) {
             self.numbers.push(endpoint);
         }
+    }
+}
+
+#[cfg(test)]
+impl FromIterator<NonZeroU64> for AttemptedEndpoints {
+    fn from_iter<I: IntoIterator<Item = NonZeroU64>>(endpoints: I) -> Self {
+        Self { numbers: endpoints.into_iter().collect(), others_only: false }
     }
 }
 

@@ -68,6 +68,7 @@ pub struct LoadShedConfig {
     ///
     /// For handlers that compute on the runtime. A good value is a tenth of what a call may take, and not less than the longest that one
     /// handler computes without a pause: `50ms` suits most services. The runtime needs its timers (`enable_time`).
+    /// Not for a process that gets no CPU time between its requests, as on some serverless platforms: each pause looks like lag.
     #[cfg_attr(feature = "config", serde(with = "Off::<Duration>"))]
     pub max_lag: Option<Duration>,
 }

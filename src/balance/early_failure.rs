@@ -1,0 +1,43 @@
+//! A call that failed early. Its permit is kept for as long as a success takes, if other endpoints do better.
+//!
+//! A failure takes no time. So among endpoints that are full, one that fails at once would be the only one with free permits, and would
+//! get all calls. With its permits kept it gets no more than if it answered. If all endpoints fail alike, calls lose nothing by going
+//! there, and no permit is kept.
+
+use std::future::poll_fn;
+use std::sync::{Arc, Weak};
+use std::time::Duration;
+
+use tokio::runtime::Handle;
+
+use super::permit::Permit;
+use crate::admission::timer::Timer;
+use crate::ground::sync::foreign;
+use crate::ground::time::{self, Instant};
+
+/// A shorter time is not worth a timer, whose steps are as long.
+const LEAST_TIME: Duration = Duration::from_millis(1);
+
+/// Keeps or releases the permit of a call that has failed after so long.
+#[cold]
+pub(super) fn end(permit: Permit, took: Duration, now: Instant) {
+    let endpoint = permit.endpoint();
+    let Some(rest) = endpoint.common.load.usual().and_then(|usual| usual.checked_sub(took)) else { return };
+    if rest < LEAST_TIME || !endpoint.others_do_better(now) {
+        return;
+    }
+    // Without a runtime nothing would tell waiting calls that it is free again.
+    let Ok(runtime) = Handle::try_current() else { return };
+    let (until, kept_at) = (now + rest, Arc::downgrade(endpoint));
+    permit.keep(until);
+    // If the runtime stops before that, the next call that finds no permit releases it.
+    let task = async move {
+        let mut timer = Timer::new();
+        poll_fn(|cx| timer.poll_until(cx, until)).await;
+        if let Some(endpoint) = Weak::upgrade(&kept_at) {
+            endpoint.kept_permits.release(&endpoint.load, time::now());
+            endpoint.serve_waiting();
+        }
+    };
+    foreign(|| drop(runtime.spawn(task)));
+}
