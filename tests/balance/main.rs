@@ -25,6 +25,7 @@ mod hedged_stack;
 mod hedges;
 #[cfg(feature = "http")]
 mod in_stacks;
+mod known_faults;
 mod outages;
 #[cfg(feature = "http")]
 mod over_http;
