@@ -345,8 +345,12 @@ impl EndpointSet {
     pub(super) fn others_do_better(&self, state: &EndpointState, now: Instant) -> bool {
         let Some(own) = state.load.last_cost(now) else { return false };
         let start = (chance::sample() * self.members.len() as f64) as usize;
-        let drawn = self.members.iter().cycle().skip(start).take(self.members.len().min(COMPARED));
-        let others = drawn.filter(|other| other.state.id != state.id && other.state.serves(Wanted::Healthy));
+        let (before, after) = self.members.split_at(start.min(self.members.len()));
+        let others = after
+            .iter()
+            .chain(before)
+            .take(COMPARED)
+            .filter(|other| other.state.id != state.id && other.state.serves(Wanted::Healthy));
         let costs = others.filter_map(|other| other.state.load.last_cost(now));
         let (better, known) =
             costs.fold((0, 0), |(better, known), cost| (better + usize::from(cost * MUCH_BETTER < own), known + 1));

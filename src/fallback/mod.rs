@@ -51,7 +51,8 @@
 //!   answer of the fallback is a success.
 //! - **Cost:** a clone of the fallback (two pointers for a value or a closure), and what the replay costs. A clock read if the inner
 //!   service fails. Over gRPC, the response is read ahead for its status, as a [retry](crate::retry) reads it.
-//! - **Place:** around the retry, so that retries come first, and inside a deadline. In front of a service, inside `respond`.
+//! - **Place:** around the retry, so that retries come first, and inside a deadline. In front of a service, inside `respond`. The example
+//!   `replicas` has one around a quorum, around a whole client stack.
 //!
 //! # Reload
 //! A [reload](FallbackLayer::reload) applies to new calls. The answer itself is not part of the config.

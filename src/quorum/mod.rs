@@ -65,6 +65,8 @@
 //! # }
 //! ```
 //!
+//! The example `replicas` has a quorum around a balanced client: each of its calls is retried by itself, and goes to an endpoint of its own.
+//!
 //! The choice of `agree` and `endpoints` is that of Gifford, *Weighted Voting for Replicated Data* (SOSP 1979): if reads and writes
 //! each need more than half, a read meets the last write.
 //!
