@@ -247,6 +247,8 @@ pub(super) fn look_at_breakers(members: &[Member], now: Instant) -> bool {
         let changed = member.state.standing.set_restricted(is_restricted);
         if changed && !is_restricted {
             member.state.warm_up(now);
+            // It is judged by its calls from now on. The breaker has kept calls away for those before.
+            member.state.counter.take();
         }
         changed
     };

@@ -31,7 +31,7 @@
 //! Further out, a [retry](crate::retry), a [hedge](crate::hedge) and each call of a [quorum](crate::quorum) go to an endpoint that the
 //! call has not tried, if there is a usable one with a free permit: in the tier, or else in the next tiers. If there are healthy ones and they
 //! are full, the attempt waits for one of them, for about twice as long as that should take, and at most for half of the time that it could wait.
-//! Then it takes any. A permit that is released goes to such an attempt first, unless a call of higher priority waits; calls that take any
+//! A call of a quorum waits as long as any call, since a second answer of an endpoint does not count. Then it takes any. A permit that is released goes to such an attempt first, unless a call of higher priority waits; calls that take any
 //! endpoint do not wait behind it. A hedge beside an attempt that is in
 //! flight is made only there, at a healthy endpoint of a tier that gets calls now, and while no call waits for a permit. Otherwise the balancer
 //! refuses it, which is not counted as a refusal, and the call goes on without it.

@@ -98,16 +98,19 @@ impl Balancer {
         place(set, set.choose_other(choice)?, bound, choice)
     }
 
-    /// An endpoint whose breaker is half-open and has a free probe slot.
+    /// An endpoint whose breaker is half-open and has a free probe slot. A further attempt is no probe where the call has failed, as long as
+    /// other endpoints take it.
     pub(super) fn pick_probe(&self, set: &EndpointSet, bound: CallDeadline, now: Instant) -> Option<Place> {
         if set.restricted.is_empty() {
             return None;
         }
+        let attempted = AttemptedEndpoints::current().filter(|attempted| set.serves_others(attempted));
         let wanted = if set.serves(Wanted::Healthy) { Wanted::Healthy } else { Wanted::Any };
         let choice = ChoiceFor { wanted, now, load: &self.common.load, attempted: None, closed_only: false };
         set.restricted.iter().find_map(|i| {
             let endpoint = set.at(*i)?;
-            if !set.is_usable(endpoint.state, choice) {
+            let is_attempted = attempted.as_ref().is_some_and(|attempted| attempted.contains(endpoint.state.id));
+            if is_attempted || !set.is_usable(endpoint.state, choice) {
                 return None;
             }
             if !set.has_permit(endpoint.state, now) {

@@ -19,9 +19,6 @@ use crate::ground::sync::{Mutex, foreign, lock};
 use crate::ground::time::Instant;
 use crate::layers::call::attempted_endpoints::AttemptedEndpoints;
 
-/// How many attempts wait. A permit that is released is offered to one after the other, and more of them than this are a retry storm.
-const MAX_WAITING: usize = 64;
-
 /// See the module.
 #[derive(Debug)]
 pub(super) struct RetryQueue {
@@ -77,7 +74,7 @@ impl RetryQueue {
         let capacity = set.capacity_of_others(&attempted)?;
         let mut calls = lock(&self.calls);
         let until = self.patience(&request, calls.waiting.len(), capacity, set.limits.max_wait)?;
-        if calls.waiting.len() >= MAX_WAITING {
+        if calls.waiting.len() >= set.limits.max_waiting as usize {
             return None;
         }
         calls.last_id += 1;
@@ -89,14 +86,19 @@ impl RetryQueue {
         Some(RetryPlace { id, until, woken })
     }
 
-    /// Until when an attempt waits: for twice the time in which it should have a permit, if it can still go elsewhere after that. `None`
-    /// if there is no time to wait, or if no call has succeeded yet, so that nothing is known of that time.
+    /// Until when an attempt waits: for twice the time in which it should have a permit, if it can still go elsewhere after that. A vote
+    /// waits as long as any call, because elsewhere it does not count. `None` if there is no time to wait, or if no call has succeeded
+    /// yet, so that nothing is known of that time.
     fn patience(&self, request: &RetryRequest, ahead: usize, capacity: u32, max_wait: Duration) -> Option<Instant> {
         let service = self.common.service.read(request.now);
         let expected = queue::predict(ahead as u64, 1, capacity, service.mean).saturating_add(service.mean);
-        let spare = |deadline: Instant| deadline.since(request.now).saturating_sub(service.cautious) / 2;
-        let most = request.deadline.map_or(Duration::MAX, spare).min(max_wait / 2);
-        let patience = expected.saturating_mul(2).min(most);
+        let spare = |deadline: Instant| deadline.since(request.now).saturating_sub(service.cautious);
+        let most = request.deadline.map_or(Duration::MAX, spare).min(max_wait);
+        let patience = match request.attempted.has_votes() {
+            true if expected.is_zero() => Duration::ZERO,
+            true => most,
+            false => expected.saturating_mul(2).min(most / 2),
+        };
         (!patience.is_zero()).then(|| request.now + patience)
     }
 

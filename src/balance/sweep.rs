@@ -37,7 +37,8 @@ impl Balancer {
         let are_stale = now.since(Instant::from_nanos(due)) > settings.interval;
         let counts = |member: &Member| {
             let counts = member.state.counter.take();
-            if are_stale { Default::default() } else { counts }
+            // While its breaker keeps calls away, an ejection would do so beyond its recovery.
+            if are_stale || member.state.standing.now().is_restricted() { Default::default() } else { counts }
         };
         let mut records = lock(&self.records);
         let set = self.set.load();

@@ -83,7 +83,7 @@ where
             votes,
             failed: Vec::new(),
             answers: Vec::new(),
-            endpoints: NotedEndpoints::default(),
+            endpoints: NotedEndpoints::of_votes(),
             noted,
             voted: Vec::new(),
             ballot,

@@ -16,6 +16,8 @@ pub(crate) struct AttemptedEndpoints {
     numbers: Vec<NonZeroU64>,
     /// Whether the attempt is made only if another endpoint takes it at once, because one of these is still at work on the call.
     others_only: bool,
+    /// Whether a second answer of one of these is worth nothing, as in a quorum.
+    has_votes: bool,
 }
 
 impl AttemptedEndpoints {
@@ -40,6 +42,11 @@ impl AttemptedEndpoints {
         self.others_only
     }
 
+    /// Whether a second answer of one of these is worth nothing.
+    pub(crate) fn has_votes(&self) -> bool {
+        self.has_votes
+    }
+
     /// Attaches the list to the attempt that is made or polled, until the guard is dropped.
     #[inline]
     pub(crate) fn enter(list: &Arc<Self>) -> Attached {
@@ -56,7 +63,7 @@ impl AttemptedEndpoints {
 #[cfg(test)]
 impl FromIterator<NonZeroU64> for AttemptedEndpoints {
     fn from_iter<I: IntoIterator<Item = NonZeroU64>>(endpoints: I) -> Self {
-        Self { numbers: endpoints.into_iter().collect(), others_only: false }
+        Self { numbers: endpoints.into_iter().collect(), ..Self::default() }
     }
 }
 
@@ -67,9 +74,15 @@ pub(crate) struct NotedEndpoints {
     last: Option<NonZeroU64>,
     /// The endpoints to avoid; `None` while there are none.
     attempted: Option<Arc<AttemptedEndpoints>>,
+    has_votes: bool,
 }
 
 impl NotedEndpoints {
+    /// For calls of which a second one at the same endpoint is worth nothing.
+    pub(crate) fn of_votes() -> Self {
+        Self { has_votes: true, ..Self::default() }
+    }
+
     /// Makes or polls an attempt, for which balancers avoid the endpoints on the list. Returns the endpoint that was noted meanwhile.
     #[inline]
     pub(crate) fn noting<T>(&mut self, act: impl FnOnce() -> T) -> (T, Option<NonZeroU64>) {
@@ -90,7 +103,9 @@ impl NotedEndpoints {
         let Some(endpoint) = self.last.take() else { return };
         // Those of an outer layer's attempts count as well.
         let attempted = self.attempted.get_or_insert_with(|| AttemptedEndpoints::current().unwrap_or_default());
-        Arc::make_mut(attempted).add(endpoint);
+        let attempted = Arc::make_mut(attempted);
+        attempted.has_votes |= self.has_votes;
+        attempted.add(endpoint);
     }
 
     /// The list for an attempt beside others that are in flight: it is made only if an endpoint that is not on the list takes it at once.

@@ -233,3 +233,22 @@ async fn ejected_endpoints_that_leave_do_not_count() {
     load(service, 1200, 15 * SECOND).await;
     assert_eq!(ejected(&registry), [6, 7, 8]);
 }
+
+/// An endpoint is down for five seconds, for which its breaker keeps calls away. It is back before the endpoints are compared.
+#[tokio::test(start_paused = true)]
+async fn endpoint_that_its_breaker_has_brought_back_is_not_ejected_for_the_time_before() {
+    for seed in 1..=3 {
+        seawall::seed(seed);
+        let servers = Servers::answering(5, 10 * MS);
+        let (registry, layer) = servers.named(BalanceConfig::default());
+        let service = servers.service(&layer);
+        load(service.clone(), 300, 12 * SECOND).await;
+        servers.set(0, Behaviour::Fails(MS));
+        load(service.clone(), 300, 5 * SECOND).await;
+        servers.set(0, Behaviour::Answers(10 * MS));
+        for _ in 0..20 {
+            load(service.clone(), 300, SECOND).await;
+            assert_eq!(ejected(&registry), [0; 0], "{seed}: {:?}", servers.calls());
+        }
+    }
+}

@@ -50,3 +50,49 @@ async fn votes_come_from_a_standby_and_from_an_endpoint_that_leaves() {
     layer.handle().set_endpoints([Servers::endpoint(1)]).unwrap();
     assert!(call.await.unwrap().is_ok());
 }
+
+/// One of six endpoints fails, again and again, and its breaker lets calls probe it. With the others full, each such call could take all
+/// votes: two of three are to be at other endpoints.
+#[tokio::test(start_paused = true)]
+async fn votes_of_a_call_are_not_all_probes_of_one_endpoint() {
+    seawall::seed(1);
+    let latencies = [5, 10, 15, 25, 40, 20];
+    let servers = Servers::new(latencies.map(|latency| Behaviour::Answers(latency * MS)));
+    let mut config = BalanceConfig { max_concurrent: 2, ..BalanceConfig::default() };
+    config.ejection.enabled = false;
+    let layer = servers.layer(config);
+    let quorum = QuorumLayer::new(QuorumConfig::default()).unwrap();
+    let quorum = quorum.with_agreement(seawall::quorum::from_fn(|_: &usize| ()));
+    let service = DeadlineLayer::new(2 * SECOND).unwrap().layer(quorum.layer(servers.service(&layer)));
+    let begun = Instant::now();
+    let callers: Vec<_> = (0..40)
+        .map(|_| {
+            let service = service.clone();
+            tokio::spawn(async move {
+                let (mut made, mut failed) = (0, Vec::new());
+                while begun.elapsed() < 25 * SECOND {
+                    made += 1;
+                    failed.extend(service.clone().oneshot(0).await.err().map(|error| error.to_string()));
+                    sleep(MS).await;
+                }
+                (made, failed)
+            })
+        })
+        .collect();
+    // Before the first answers nobody knows how long a wait is.
+    sleep(SECOND).await;
+    for _ in 0..8 {
+        servers.set(5, Behaviour::Fails(Duration::ZERO));
+        sleep(SECOND).await;
+        servers.set(5, Behaviour::Answers(20 * MS));
+        sleep(2 * SECOND).await;
+    }
+    let (mut made, mut failed) = (0, Vec::new());
+    for caller in callers {
+        let (more, errors) = caller.await.unwrap();
+        made += more;
+        failed.extend(errors);
+    }
+    assert!(made > 3000, "{made}");
+    assert!(failed.is_empty(), "{} of {made}: {:?}", failed.len(), failed.first());
+}
