@@ -12,7 +12,7 @@
 //! - **An answer is good** if its [verdict](crate::verdict) is `success` or `caller_fault`, as far as the head of the response shows. Any
 //!   other verdict, and any error, is a failed vote.
 //! - **Two answers agree** if an [`Agreement`] gives them the same key: the answer itself ([`Equal`], the default), what a closure
-//!   computes ([`from_fn`]), or over HTTP the status and the whole body, up to a bound (`http::ByBody`).
+//!   computes ([`from_fn`]), or over HTTP the status and the whole body, up to a bound (`QuorumLayer::http`, `http::ByBody`).
 //! - **The call is answered** as soon as `agree` answers have the same key, with the first response of those. The other endpoints are
 //!   cancelled.
 //! - **The call fails** as soon as no key can win any more, or at the deadline. The error is a [`NoQuorum`], which lists every vote.
@@ -21,18 +21,22 @@
 //!
 //! # How it behaves
 //! - **Endpoints:** with [`over`](QuorumLayer::over), a list of services, one for each replica. As a layer, clones of one service. Around
-//!   [`balance`](crate::balance) each of these calls prefers an endpoint that the call has not used, waits for one for a while if those are full, and an endpoint that answers twice
-//!   has one vote: with fewer usable endpoints than `agree` there is no quorum. Around a load balancer that seawall does not know, two
-//!   calls may go to the same replica, which then has two votes: do not believe such a quorum. The request is cloned for each.
+//!   [`balance`](crate::balance) each of these calls prefers an endpoint that the call has not used, and waits for one if those are full. An
+//!   endpoint that answers twice has one vote: with fewer usable endpoints than `agree` there is no quorum. Around a load balancer that
+//!   seawall does not know, two calls may go to the same replica, which then has two votes: do not believe such a quorum. The request is
+//!   cloned for each.
+//! - **Place:** around a whole client stack, inside a deadline. The calls know each other's endpoints through the stack's retry and hedge.
+//!   A retry around this layer sends all of them again.
 //! - **Readiness:** always ready. Each endpoint becomes ready within the call.
 //! - **Bounds:** the whole call ends at its deadline, or after `max_hold` without one: readiness, the answers, and the bodies that an
 //!   agreement reads. The body of a response that is returned unread is bounded by the layers that hold it.
 //! - **Cancellation:** dropping the call drops the calls of all endpoints. Inner layers record them as
 //!   [`Abandoned`](crate::verdict::Verdict::Abandoned), which is no failure.
-//! - **Errors:** [`NoQuorum`], with the errors of the endpoints as votes; [`rejection`](crate::error::rejection) finds in it
-//!   [`Reason::NoQuorum`], [`Reason::DeadlineExceeded`] or [`Reason::HoldExceeded`]. [`Reason::DeadlineExpired`] if the deadline had
-//!   passed when the call arrived. At its deadline, a deadline layer further out ends the call first, and its error has no votes; to see
-//!   the votes of calls that take too long, set `max_hold` below the deadline, or leave the deadline to this layer.
+//! - **Errors:** [`NoQuorum`] (`error.downcast_ref::<NoQuorum>()`), with the errors of the endpoints as votes;
+//!   [`rejection`](crate::error::rejection) finds in it [`Reason::NoQuorum`], [`Reason::DeadlineExceeded`] or [`Reason::HoldExceeded`].
+//!   [`Reason::DeadlineExpired`] if the deadline had passed when the call arrived. At its deadline, a deadline layer further out ends
+//!   the call first, and its error has no votes; to see the votes of calls that take too long, set `max_hold` below the deadline, or
+//!   leave the deadline to this layer.
 //! - **A name** ([`named`](QuorumLayer::named)) shows the layer in metrics, logs, refusals and the [registry](crate::registry).
 //! - **The verdict** on a call without a quorum is that of its failed votes. `ignored` if all endpoints refused; otherwise `lost` if one is,
 //!   or `do_not_retry` if one is: a retry further out then sends nothing, or only what may be executed twice. Otherwise `transient`,
