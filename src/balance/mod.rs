@@ -44,7 +44,7 @@
 //!   there is no other one, calls still go there, and find out at once that it is back.
 //! - **Fails more, or is slower, than the others:** the choice avoids it within a few calls, and tries it again every few seconds. While
 //!   the others of its tier are full it gets calls all the same, and no more than if it answered: of a call that failed early, the
-//!   permit stays in use for as long as a success takes. Such a call is not counted as in flight. Then the endpoint is *ejected*: once
+//!   permit stays in use for as long as a success takes, unless it was lost. Such a call is not counted as in flight. Then the endpoint is *ejected*: once
 //!   in an interval all endpoints are compared, and an outlier gets no calls for a while ([`EjectionConfig`]). At most a share of each
 //!   tier is ejected, and one of its endpoints always stays. An ejection cuts no call.
 //! - **New, or back** from an ejection, from an open breaker, or from draining or isolation by hand: it gets its full share slowly
