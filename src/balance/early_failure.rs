@@ -2,7 +2,7 @@
 //!
 //! A failure takes no time. So among endpoints that are full, one that fails at once would be the only one with free permits, and would
 //! get all calls. With its permits kept it gets no more than if it answered. If all endpoints fail alike, calls lose nothing by going
-//! there, and no permit is kept.
+//! there, and no permit is kept. Nor is that of a lost call: its instance may have crashed, and the calls that follow show whether it has.
 
 use std::future::poll_fn;
 use std::sync::{Arc, Weak};

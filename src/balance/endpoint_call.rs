@@ -127,9 +127,7 @@ impl EndpointCall {
         sample(&endpoint.common.service, verdict, now, Took { held, needed });
         observed::record(&endpoint.common.instruments, verdict, took);
         let has_failed = match verdict {
-            Verdict::Success | Verdict::CallerFault | Verdict::TimedOut | Verdict::Abandoned => false,
-            // Its instance may have crashed, and is judged by the calls that follow.
-            Verdict::Lost => false,
+            Verdict::Success | Verdict::CallerFault | Verdict::TimedOut | Verdict::Abandoned | Verdict::Lost => false,
             Verdict::Ignored => self.was_refused,
             _ => true,
         };

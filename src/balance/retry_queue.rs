@@ -1,8 +1,8 @@
 //! The further attempts of calls that wait for an endpoint that has not failed the call yet, while it is full and one that has is free.
 //!
 //! They are not in the queue of the other calls, which take any endpoint: those neither wait behind them nor count them. A permit that is
-//! released goes to a further attempt first, as its call has begun, unless a call of higher priority waits. The wait is short: see
-//! [`patience`]. After that the attempt takes what there is.
+//! released goes to a further attempt first, as its call has begun, unless a call of higher priority waits. The wait has a bound: see
+//! [`patience`](RetryQueue::patience). After that the attempt takes what there is.
 
 use std::sync::Arc;
 use std::task::Waker;
@@ -87,19 +87,15 @@ impl RetryQueue {
     }
 
     /// Until when an attempt waits: for twice the time in which it should have a permit, if it can still go elsewhere after that. A vote
-    /// waits as long as any call, because elsewhere it does not count. `None` if there is no time to wait, or if no call has succeeded
-    /// yet, so that nothing is known of that time.
+    /// waits as long as any call, because elsewhere it does not count. `None` if it is not expected to have one by then, or if no call has
+    /// succeeded yet, so that nothing is known of that time.
     fn patience(&self, request: &RetryRequest, ahead: usize, capacity: u32, max_wait: Duration) -> Option<Instant> {
         let service = self.common.service.read(request.now);
         let expected = queue::predict(ahead as u64, 1, capacity, service.mean).saturating_add(service.mean);
         let spare = |deadline: Instant| deadline.since(request.now).saturating_sub(service.cautious);
         let most = request.deadline.map_or(Duration::MAX, spare).min(max_wait);
-        let patience = match request.attempted.has_votes() {
-            true if expected.is_zero() => Duration::ZERO,
-            true => most,
-            false => expected.saturating_mul(2).min(most / 2),
-        };
-        (!patience.is_zero()).then(|| request.now + patience)
+        let patience = if request.attempted.has_votes() { most } else { expected.saturating_mul(2).min(most / 2) };
+        (!expected.is_zero() && expected <= patience).then(|| request.now + patience)
     }
 
     /// Gives the free permits of an endpoint to attempts that have not been there, of at least this priority.

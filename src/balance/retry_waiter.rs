@@ -40,7 +40,7 @@ impl RetryWaiter {
 
     /// Ready with a permit, or with `None` if the attempt is to take what there is.
     pub(super) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Option<Permit>> {
-        let Some(id) = self.id else { return Poll::Ready(None) };
+        let Some(id) = self.id else { return Poll::Pending };
         let waker = foreign(|| cx.waker().clone());
         if let Some(permit) = self.balancer.retries.take_permit(id, waker) {
             self.id = None;

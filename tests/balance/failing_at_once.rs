@@ -2,7 +2,7 @@
 
 use super::*;
 
-/// What callers get who call again at once: how many calls failed, and how many were made.
+/// So many callers, each of which calls again when it has an answer. Returns how many calls failed, and how many were made.
 async fn use_by(callers: usize, servers: &Servers, config: BalanceConfig, time: Duration) -> (usize, usize) {
     let service = servers.service(&servers.layer(config));
     let start = Instant::now();
@@ -64,14 +64,13 @@ async fn endpoints_that_fail_alike_get_all_the_calls_they_can_take() {
     }
 }
 
-/// The other endpoint hangs, so each call goes to the bad one: as many as it could answer.
-#[tokio::test(start_paused = true)]
-async fn permit_of_a_failed_call_is_free_again_once_a_success_would_be_over() {
-    let servers = Servers::answering(2, 20 * MS);
-    let layer = servers.layer(permits(1));
-    let service = servers.service(&layer);
+/// After some good calls, one hangs at the second endpoint, and the first one fails at once. Returns the calls until then.
+async fn second_hangs_and_first_fails(
+    servers: &Servers,
+    service: &Balance<Client>,
+) -> Vec<tokio::task::JoinHandle<Result<usize, BoxError>>> {
     for _ in 0..50 {
-        call(&service).await.unwrap();
+        call(service).await.unwrap();
     }
     servers.set(1, Behaviour::Hangs);
     let mut calls = Vec::new();
@@ -80,6 +79,16 @@ async fn permit_of_a_failed_call_is_free_again_once_a_success_would_be_over() {
         sleep(30 * MS).await;
     }
     servers.set(0, Behaviour::Fails(Duration::ZERO));
+    calls
+}
+
+/// The other endpoint hangs, so each call goes to the bad one: as many as it could answer.
+#[tokio::test(start_paused = true)]
+async fn permit_of_a_failed_call_is_free_again_once_a_success_would_be_over() {
+    let servers = Servers::answering(2, 20 * MS);
+    let layer = servers.layer(permits(1));
+    let service = servers.service(&layer);
+    let _hanging = second_hangs_and_first_fails(&servers, &service).await;
     let (start, before) = (Instant::now(), servers.calls()[0]);
     while start.elapsed() < SECOND {
         call(&service).await.unwrap_err();
@@ -94,7 +103,6 @@ async fn permit_of_a_failed_call_is_free_again_once_a_success_would_be_over() {
     let start = Instant::now();
     call(&service).await.unwrap();
     assert_eq!(start.elapsed(), 20 * MS, "a success keeps nothing");
-    calls.iter().for_each(tokio::task::JoinHandle::abort);
 }
 
 /// A thread that drives its runtime only while it makes calls. Nothing releases a permit there meanwhile.
@@ -106,16 +114,7 @@ fn permit_that_a_stopped_runtime_keeps_is_taken_when_it_is_due() {
     let layer = servers.layer(permits(1));
     let service = servers.service(&layer);
     first.block_on(async {
-        for _ in 0..50 {
-            call(&service).await.unwrap();
-        }
-        servers.set(1, Behaviour::Hangs);
-        let mut calls = Vec::new();
-        while servers.running()[1] == 0 {
-            calls.push(tokio::spawn(service.clone().oneshot(0)));
-            sleep(30 * MS).await;
-        }
-        servers.set(0, Behaviour::Fails(Duration::ZERO));
+        let _hanging = second_hangs_and_first_fails(&servers, &service).await;
         while tokio::time::timeout(MS, call(&service)).await.is_ok() {}
     });
     servers.set(0, Behaviour::Answers(MS));

@@ -90,7 +90,8 @@ async fn retry_goes_to_a_standby_before_it_goes_back() {
     assert_eq!(servers.calls(), [3, 1]);
 }
 
-/// Three endpoints with 4 permits each, and twice as many callers, who call again at once. Only the bad endpoint has free permits.
+/// Three endpoints with 4 permits each, and two callers for each permit, which call again when they have an answer. Only the bad endpoint
+/// has free permits.
 async fn busy_with_a_bad_endpoint(bad: Behaviour) -> (usize, usize) {
     let servers = Servers::answering(3, 50 * MS);
     let layer = servers.layer(BalanceConfig { max_concurrent: 4, ..Default::default() });

@@ -53,15 +53,21 @@ async fn waiting_call_gets_the_endpoint_that_is_restored_early() {
     }
 }
 
-/// A batch: all calls come at once, and wait for permits. The bad endpoint fails sooner than the others answer, and gets most of them.
-#[tokio::test(start_paused = true)]
-async fn bad_endpoint_is_ejected_while_a_batch_waits() {
+/// Four endpoints for four calls each, with some good calls behind them and room for a batch that waits.
+async fn four_endpoints_for_a_batch() -> (Servers, Registry, BalanceLayer, Balance<Client>) {
     seawall::seed(1);
     let servers = Servers::answering(4, 50 * MS);
     let config = BalanceConfig { max_wait: 1000 * SECOND, max_waiting: 10_000, ..only_ejection(4, 1000 * SECOND) };
     let (registry, layer) = servers.named(config);
     let service = servers.service(&layer);
     load(service.clone(), 100, 3 * SECOND).await;
+    (servers, registry, layer, service)
+}
+
+/// A batch: all calls come at once, and wait for permits. The bad endpoint fails sooner than the others answer, and gets most of them.
+#[tokio::test(start_paused = true)]
+async fn bad_endpoint_is_ejected_while_a_batch_waits() {
+    let (servers, registry, _layer, service) = four_endpoints_for_a_batch().await;
     assert_eq!(ejected(&registry), [0; 0]);
     servers.set(0, Behaviour::FailsAtTimes(5 * MS, 0.7));
     let calls: Vec<_> = (0..6000).map(|_| tokio::spawn(service.clone().oneshot(0))).collect();
@@ -126,12 +132,7 @@ async fn ejection_that_is_over_ends_without_calls() {
 /// The same calls at a fixed rate: now new calls come all the time, and the endpoint is ejected.
 #[tokio::test(start_paused = true)]
 async fn bad_endpoint_is_ejected_while_calls_come_at_a_fixed_rate() {
-    seawall::seed(1);
-    let servers = Servers::answering(4, 50 * MS);
-    let config = BalanceConfig { max_wait: 1000 * SECOND, max_waiting: 10_000, ..only_ejection(4, 1000 * SECOND) };
-    let (registry, layer) = servers.named(config);
-    let service = servers.service(&layer);
-    load(service.clone(), 100, 3 * SECOND).await;
+    let (servers, registry, _layer, service) = four_endpoints_for_a_batch().await;
     servers.set(0, Behaviour::FailsAtTimes(5 * MS, 0.7));
     let results = load(service, 400, 15 * SECOND).await;
     let failed = results.iter().filter(|(.., result)| result.is_err()).count();

@@ -96,3 +96,41 @@ async fn votes_of_a_call_are_not_all_probes_of_one_endpoint() {
     assert!(made > 3000, "{made}");
     assert!(failed.is_empty(), "{} of {made}: {:?}", failed.len(), failed.first());
 }
+
+/// Callers of single calls share a full balancer with callers of quorums. Their calls are not passed over by votes.
+#[tokio::test(start_paused = true)]
+async fn single_calls_are_served_beside_waiting_votes() {
+    seawall::seed(1);
+    let servers = Servers::answering(3, 10 * MS);
+    let layer = servers.layer(BalanceConfig { max_concurrent: 2, ..BalanceConfig::default() });
+    let quorum = QuorumLayer::new(QuorumConfig::default()).unwrap();
+    let quorum = quorum.with_agreement(seawall::quorum::from_fn(|_: &usize| ()));
+    let single = DeadlineLayer::new(2 * SECOND).unwrap().layer(servers.service(&layer));
+    let voting = DeadlineLayer::new(2 * SECOND).unwrap().layer(quorum.layer(servers.service(&layer)));
+    async fn call_again<S>(service: S, until: Instant) -> (usize, usize)
+    where
+        S: Service<u32, Response = usize, Error = BoxError> + Clone,
+    {
+        let (mut good, mut failed) = (0, 0);
+        while Instant::now() < until {
+            let is_good = service.clone().oneshot(0).await.is_ok();
+            (good, failed) = (good + usize::from(is_good), failed + usize::from(!is_good));
+            sleep(MS).await;
+        }
+        (good, failed)
+    }
+    let until = Instant::now() + 10 * SECOND;
+    let singles: Vec<_> = (0..12).map(|_| tokio::spawn(call_again(single.clone(), until))).collect();
+    let votings: Vec<_> = (0..24).map(|_| tokio::spawn(call_again(voting.clone(), until))).collect();
+    let (mut single, mut voting) = ((0, 0), (0, 0));
+    for call in singles {
+        let (good, failed) = call.await.unwrap();
+        single = (single.0 + good, single.1 + failed);
+    }
+    for call in votings {
+        let (good, failed) = call.await.unwrap();
+        voting = (voting.0 + good, voting.1 + failed);
+    }
+    // 6,000 calls are served in that time. In the order of their arrival, 12 of 84 would be single ones.
+    assert!(single.0 > 700 && voting.0 > 700, "single {single:?}, voting {voting:?}");
+}
