@@ -43,7 +43,11 @@ impl Observed for Balancer {
             weight: member.endpoint.weight(),
             in_flight: u64::from(member.state.load.in_flight()),
             limit: member.state.limit(set.limits.max_concurrent),
-            cost: member.state.load.cost(now, &self.common.load).map(|nanos| Duration::from_nanos(nanos as u64)),
+            cost: member
+                .state
+                .load
+                .cost(now, self.common.load.mean_cost())
+                .map(|nanos| Duration::from_nanos(nanos as u64)),
             ejected: member.state.standing.now().is_ejected(),
             mode: member.state.standing.now().mode(),
             breaker: member.state.breaker.state(),

@@ -33,7 +33,13 @@ impl Instant {
     /// The time from `earlier` to `self`; zero if there is none.
     #[inline]
     pub(crate) const fn since(self, earlier: Self) -> Duration {
-        Duration::from_nanos(self.as_nanos().saturating_sub(earlier.as_nanos()))
+        Duration::from_nanos(self.nanos_since(earlier))
+    }
+
+    /// The same in nanoseconds.
+    #[inline]
+    pub(crate) const fn nanos_since(self, earlier: Self) -> u64 {
+        self.as_nanos().saturating_sub(earlier.as_nanos())
     }
 
     #[inline]

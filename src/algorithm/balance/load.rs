@@ -79,7 +79,7 @@ impl EndpointLoad {
             }
         }
         // A busy endpoint does not write here.
-        if self.idle(now) > STALE_AFTER / 8 {
+        if self.idle(now) > nanos(STALE_AFTER) / 8 {
             self.tried.store(now.as_nanos(), Ordering::Relaxed);
         }
         Some((taken + 1).saturating_sub(self.kept.load(Ordering::Relaxed)).max(1))
@@ -110,8 +110,9 @@ impl EndpointLoad {
     }
 
     pub(crate) fn succeeded(&self, now: Instant, took: Duration, set: &SetLoad) {
-        set.success.record_next(now, took.as_nanos() as f64);
-        self.record(now, took.as_nanos() as f64, set);
+        let took = nanos(took) as f64;
+        set.success.record_next(now, took);
+        self.record(now, took, set);
     }
 
     /// The call failed, or the endpoint refused it: either way the caller has no answer.
@@ -119,13 +120,13 @@ impl EndpointLoad {
         // Before any success the cost of a failure is unknown. A constant could be wrong by orders of magnitude, and one early failure
         // would then keep calls away until the estimate is stale.
         let Some((usual, _)) = set.success.read() else { return };
-        self.record(now, (usual * FAILURE_COST).max(took.as_nanos() as f64), set);
+        self.record(now, (usual * FAILURE_COST).max(nanos(took) as f64), set);
     }
 
     /// The caller gave up. The answer would have taken longer, which is news only if it is more than what was expected.
     pub(crate) fn abandoned(&self, now: Instant, took: Duration, set: &SetLoad) {
-        let took = took.as_nanos() as f64;
-        if self.cost(now, set).or(set.mean_cost()).is_none_or(|cost| took > cost) {
+        let (took, mean) = (nanos(took) as f64, set.mean_cost());
+        if self.cost(now, mean).or(mean).is_none_or(|cost| took > cost) {
             self.record(now, took, set);
         }
     }
@@ -168,11 +169,11 @@ impl EndpointLoad {
         f64::from_bits(self.weight.load(Ordering::Relaxed))
     }
 
-    /// The cost of a call in nanoseconds, as far as it is known. See the module.
+    /// The cost of a call in nanoseconds, as far as it is known, in a set with this [mean](SetLoad::mean_cost). See the module.
     #[inline]
-    pub(crate) fn cost(&self, now: Instant, set: &SetLoad) -> Option<f64> {
+    pub(crate) fn cost(&self, now: Instant, mean: Option<f64>) -> Option<f64> {
         let (cost, _) = self.cost.read()?;
-        aged(cost, self.idle(now), set.mean_cost().unwrap_or(cost))
+        aged(cost, self.idle(now), mean.unwrap_or(cost))
     }
 
     /// The same as it was at the last sample, unless that is too old.
@@ -181,15 +182,16 @@ impl EndpointLoad {
         (now.since(at) < STALE_AFTER).then_some(cost)
     }
 
-    /// The time since the last sample or trial.
+    /// The nanoseconds since the last sample or trial.
     #[inline]
-    fn idle(&self, now: Instant) -> Duration {
-        now.since(Instant::from_nanos(self.tried.load(Ordering::Relaxed)).max(self.cost.at()))
+    fn idle(&self, now: Instant) -> u64 {
+        now.nanos_since(Instant::from_nanos(self.tried.load(Ordering::Relaxed)).max(self.cost.at()))
     }
 
     fn record(&self, now: Instant, sample: f64, set: &SetLoad) {
         // The age counts from the last sample here, not from the trial.
-        let before = self.cost.read().and_then(|(cost, at)| aged(cost, now.since(at), set.mean_cost().unwrap_or(cost)));
+        let before =
+            self.cost.read().and_then(|(cost, at)| aged(cost, now.nanos_since(at), set.mean_cost().unwrap_or(cost)));
         match before {
             Some(before) => self.cost.record(now, sample, before),
             None => self.cost.restart(now, sample),
@@ -249,8 +251,8 @@ impl SetLoad {
 
 /// Moves from `cost` to `mean` while the estimate grows stale; `None` after that.
 #[inline]
-fn aged(cost: f64, idle: Duration, mean: f64) -> Option<f64> {
-    let age = nanos(idle) as f64 / nanos(STALE_AFTER) as f64;
+fn aged(cost: f64, idle: u64, mean: f64) -> Option<f64> {
+    let age = idle as f64 / nanos(STALE_AFTER) as f64;
     (age < 1.0).then_some(cost + (mean - cost) * age)
 }
 

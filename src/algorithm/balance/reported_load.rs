@@ -12,7 +12,7 @@
 //! client, which knows all calls, has 84 % there. Where a client has hardly three calls a second for each endpoint, reports are too old to help.
 
 use super::average::Average;
-use crate::ground::time::{Instant, nanos};
+use crate::ground::time::Instant;
 
 /// The time after which the newest report counts for a third, in calls.
 const NEWEST_CALLS: f64 = 1.0;
@@ -103,7 +103,7 @@ impl ReportedLoad {
 /// The time between, in calls.
 fn calls(now: Instant, since: Instant, usual: Option<f64>) -> f64 {
     // A length of zero is possible, with a clock that stands still.
-    nanos(now.since(since)) as f64 / usual.unwrap_or(UNKNOWN).max(1.0)
+    now.nanos_since(since) as f64 / usual.unwrap_or(UNKNOWN).max(1.0)
 }
 
 #[cfg(all(test, not(seawall_loom)))]

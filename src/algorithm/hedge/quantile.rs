@@ -109,7 +109,7 @@ impl DecayingQuantile {
             self.track();
         }
         let half_life = time::nanos(rules.half_life).max(1);
-        let halvings = time::nanos(now.since(self.halved_at)) / half_life;
+        let halvings = now.nanos_since(self.halved_at) / half_life;
         if halvings > 0 {
             self.halved_at = self.halved_at + Duration::from_nanos(halvings * half_life);
             self.halve(u32::try_from(halvings).unwrap_or(u32::MAX));

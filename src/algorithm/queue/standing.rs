@@ -98,12 +98,12 @@ impl Standing {
 
     /// Whether calls have been waiting without a pause that counts.
     fn is_under_way(&self, now: Instant) -> bool {
-        let is_brief = |latest| (nanos(now.since(latest)) as f64) < SHARE * self.usual_left;
+        let is_brief = |latest| (now.nanos_since(latest) as f64) < SHARE * self.usual_left;
         !self.is_empty || self.is_short(now) && self.latest.is_some_and(is_brief)
     }
 
     fn lasts(&self, now: Instant, nanoseconds: f64) -> bool {
-        self.is_under_way(now) && self.since.is_some_and(|since| nanos(now.since(since)) as f64 > nanoseconds)
+        self.is_under_way(now) && self.since.is_some_and(|since| now.nanos_since(since) as f64 > nanoseconds)
     }
 }
 

@@ -33,45 +33,51 @@ fn calls_in_flight_are_at_most_the_limit() {
 fn failure_costs_ten_times_the_usual_success() {
     let (set, load) = (SetLoad::new(), EndpointLoad::new());
     load.failed(at(0), MS / 2, &set);
-    assert_eq!(load.cost(at(0), &set), None, "nothing is known of successes");
+    assert_eq!(load.cost(at(0), set.mean_cost()), None, "nothing is known of successes");
     let (set, fast, other) = fast_and_slow();
     assert!(millis(set.success.read().map(|(usual, _)| usual)).is_some_and(|usual| usual < 20.0));
     let failing = EndpointLoad::new();
     failing.failed(at(1000), MS / 2, &set);
-    let cost = failing.cost(at(1000), &set).unwrap_or(0.0);
-    assert!(cost > 9.0 * fast.cost(at(1000), &set).unwrap_or(f64::MAX), "{cost}");
+    let cost = failing.cost(at(1000), set.mean_cost()).unwrap_or(0.0);
+    assert!(cost > 9.0 * fast.cost(at(1000), set.mean_cost()).unwrap_or(f64::MAX), "{cost}");
     // A failure that took longer than the penalty counts with its own time.
     other.failed(at(9000), 3000 * MS, &set);
-    assert!(other.cost(at(9000), &set).is_some_and(|cost| cost > 2e9));
+    assert!(other.cost(at(9000), set.mean_cost()).is_some_and(|cost| cost > 2e9));
 }
 
 #[test]
 fn estimate_ages_toward_the_mean_and_then_is_unknown() {
     let (set, fast, slow) = fast_and_slow();
-    assert!(fast.cost(at(1000), &set).is_some_and(|cost| (10e6..10.1e6).contains(&cost)));
-    assert!(slow.cost(at(1), &set).is_some_and(|cost| cost > 199e6));
-    let half = slow.cost(at(2500), &set).unwrap_or(0.0);
+    assert!(fast.cost(at(1000), set.mean_cost()).is_some_and(|cost| (10e6..10.1e6).contains(&cost)));
+    assert!(slow.cost(at(1), set.mean_cost()).is_some_and(|cost| cost > 199e6));
+    let half = slow.cost(at(2500), set.mean_cost()).unwrap_or(0.0);
     assert!((100e6..120e6).contains(&half), "{half}");
-    assert_eq!(slow.cost(at(5000), &set), None);
+    assert_eq!(slow.cost(at(5000), set.mean_cost()), None);
 }
 
 #[test]
 fn trial_of_a_stale_endpoint_renews_its_estimate() {
     let (set, _, slow) = fast_and_slow();
-    assert_eq!(slow.cost(at(6000), &set), None);
+    assert_eq!(slow.cost(at(6000), set.mean_cost()), None);
     assert!(slow.begin(at(6000), u32::MAX).is_some());
-    assert!(slow.cost(at(6000), &set).is_some_and(|cost| cost > 199e6), "the second call does not try it too");
+    assert!(
+        slow.cost(at(6000), set.mean_cost()).is_some_and(|cost| cost > 199e6),
+        "the second call does not try it too"
+    );
     slow.succeeded(at(6010), 10 * MS, &set);
-    assert!(slow.cost(at(6010), &set).is_some_and(|cost| cost < 20e6), "one good sample is enough to come back");
+    assert!(
+        slow.cost(at(6010), set.mean_cost()).is_some_and(|cost| cost < 20e6),
+        "one good sample is enough to come back"
+    );
 }
 
 #[test]
 fn abandoned_call_only_raises_the_estimate() {
     let (set, fast, _) = fast_and_slow();
     fast.abandoned(at(1000), MS, &set);
-    assert!(fast.cost(at(1000), &set).is_some_and(|cost| (10e6..10.1e6).contains(&cost)));
+    assert!(fast.cost(at(1000), set.mean_cost()).is_some_and(|cost| (10e6..10.1e6).contains(&cost)));
     fast.abandoned(at(1000), 1000 * MS, &set);
-    assert!(fast.cost(at(1000), &set).is_some_and(|cost| cost > 12e6));
+    assert!(fast.cost(at(1000), set.mean_cost()).is_some_and(|cost| cost > 12e6));
 }
 
 /// Otherwise an endpoint that hangs would look unknown, and idle as soon as its callers have left.
@@ -80,9 +86,9 @@ fn abandoned_call_is_the_first_sample_if_it_is_longer_than_usual() {
     let (set, fast, _) = fast_and_slow();
     let hangs = EndpointLoad::new();
     hangs.abandoned(at(1000), MS, &set);
-    assert_eq!(hangs.cost(at(1000), &set), None);
+    assert_eq!(hangs.cost(at(1000), set.mean_cost()), None);
     hangs.abandoned(at(1000), 100 * MS, &set);
-    assert!(hangs.cost(at(1000), &set) > fast.cost(at(1000), &set));
+    assert!(hangs.cost(at(1000), set.mean_cost()) > fast.cost(at(1000), set.mean_cost()));
 }
 
 #[test]
@@ -110,5 +116,5 @@ fn extreme_instants_do_not_panic() {
     load.succeeded(Instant::MAX, Duration::MAX, &set);
     load.failed(Instant::from_nanos(0), Duration::ZERO, &set);
     load.succeeded(at(0), Duration::ZERO, &set);
-    assert!(load.cost(Instant::MAX, &set).is_none_or(f64::is_finite));
+    assert!(load.cost(Instant::MAX, set.mean_cost()).is_none_or(f64::is_finite));
 }
