@@ -16,8 +16,9 @@ use super::standing::{Standing, Wanted};
 use crate::algorithm::balance::{CallCounter, EndpointLoad, SetLoad, SlowStart};
 use crate::algorithm::estimate::Estimate;
 use crate::ground::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
-use crate::ground::time::Instant;
+use crate::ground::time::{Instant, nanos};
 use crate::ground::verdict::Verdict;
+use crate::layers::call::endpoint_keys;
 use crate::layers::circuit_breaker::{PartBreaker, PartBreakers};
 use crate::telemetry::Instruments;
 
@@ -56,6 +57,8 @@ struct LineStart;
 
 impl EndpointState {
     pub(super) fn new(key: Arc<str>, config: &BalanceConfig, common: &Arc<SetState>) -> Self {
+        let id = next_id();
+        endpoint_keys::insert(id, Arc::clone(&key));
         Self {
             breaker: common.breakers.breaker(&config.circuit_breaker, Arc::clone(&key)),
             common: Arc::clone(common),
@@ -63,7 +66,7 @@ impl EndpointState {
             key,
             moved: Arc::default(),
             for_choices: LineStart,
-            id: next_id(),
+            id,
             warming_since: AtomicU64::new(0),
             standing: Standing::default(),
             limit: EndpointLimit::new(),
@@ -190,7 +193,7 @@ impl EndpointState {
             Verdict::Overloaded { .. } | Verdict::Unprocessed | Verdict::DoNotRetry => self.load.failed(now, took, set),
             // A caller that gives no time proves nothing. A call that had as much time as calls usually take does.
             Verdict::TimedOut => {
-                if set.mean_cost().is_none_or(|usual| took.as_nanos() as f64 >= usual) {
+                if set.mean_cost().is_none_or(|usual| nanos(took) as f64 >= usual) {
                     self.counter.failed();
                 }
                 self.load.abandoned(now, took, set);
@@ -200,6 +203,12 @@ impl EndpointState {
             Verdict::Ignored => {}
         }
         was_full
+    }
+}
+
+impl Drop for EndpointState {
+    fn drop(&mut self) {
+        endpoint_keys::remove(self.id);
     }
 }
 

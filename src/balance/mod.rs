@@ -38,7 +38,8 @@
 //!
 //! # Bad endpoints
 //! - **Fails, hangs or is slow in nearly all calls:** its breaker opens at once, and lets a few calls pass later to see whether it is
-//!   back. Until then a call that hangs uses up its whole time. With a shorter [deadline](crate::deadline) around the client of each
+//!   back. The breaks between these grow while probes wait in vain, and not while they fail at once, which costs little and is
+//!   repeated elsewhere. Until then a call that hangs uses up its whole time. With a shorter [deadline](crate::deadline) around the client of each
 //!   endpoint, a retry goes to another endpoint while there is time.
 //! - **Refuses connections:** its breaker opens after five such calls in a row, over 100 ms. That only moves calls to other endpoints: if
 //!   there is no other one, calls still go there, and find out at once that it is back.
@@ -46,7 +47,8 @@
 //!   the others of its tier are full it gets calls all the same, and no more than if it answered: of a call that failed early, the
 //!   permit stays in use for as long as a success takes, unless it was lost. Such a call is not counted as in flight. Then the endpoint is *ejected*: once
 //!   in an interval all endpoints are compared, and an outlier gets no calls for a while ([`EjectionConfig`]). At most a share of each
-//!   tier is ejected, and one of its endpoints always stays. An ejection cuts no call.
+//!   tier is ejected, and one of its endpoints always stays. An ejection cuts no call. Until the comparison, what
+//!   the other endpoints of the tier cannot take goes to it first, and to a later tier only when its permits are used up.
 //! - **New, or back** from an ejection, from an open breaker, or from draining or isolation by hand: it gets its full share slowly
 //!   ([`SlowStartConfig`]).
 //! - **By hand:** an endpoint can be drained, isolated or kept as a standby ([`EndpointMode`]), through the

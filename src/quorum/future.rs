@@ -21,6 +21,7 @@ use crate::ground::time;
 use crate::ground::verdict::{Classify, Verdict};
 use crate::layers::call::attempted_endpoints::NotedEndpoints;
 use crate::layers::call::bound::poll_deadline;
+use crate::layers::call::endpoint_keys;
 use crate::layers::call::inner::reject;
 use crate::layers::core::observed;
 use crate::telemetry::Unreported;
@@ -145,7 +146,8 @@ where
         self.end(refusal.rejected().verdict());
         let rejected = refusal.report();
         observed::request_publication();
-        NoQuorum::new(rejected, self.needed, std::mem::take(&mut self.votes)).into()
+        let endpoints = self.noted.iter().map(|noted| noted.and_then(endpoint_keys::find));
+        NoQuorum::new(rejected, self.needed, std::mem::take(&mut self.votes), endpoints.collect()).into()
     }
 
     /// Whether the endpoint that a balancer chose for the call at `index` has its first good answer. A second one would be the same

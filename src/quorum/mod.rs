@@ -15,7 +15,8 @@
 //!   computes ([`from_fn`]), or over HTTP the status and the whole body, up to a bound (`QuorumLayer::http`, `http::ByBody`).
 //! - **The call is answered** as soon as `agree` answers have the same key, with the first response of those. The other endpoints are
 //!   cancelled.
-//! - **The call fails** as soon as no key can win any more, or at the deadline. The error is a [`NoQuorum`], which lists every vote.
+//! - **The call fails** as soon as no key can win any more, or at the deadline. The error is a [`NoQuorum`], which lists every vote, with
+//!   the endpoint that a [balancer](crate::balance) has chosen for it.
 //!
 //! Two different keys can both win if `agree` is at most half of `endpoints`: then the first to have enough votes wins.
 //!

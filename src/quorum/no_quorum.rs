@@ -1,5 +1,6 @@
 use std::error::Error;
 use std::fmt;
+use std::sync::Arc;
 
 use tower::BoxError;
 
@@ -14,6 +15,7 @@ pub struct NoQuorum {
     rejected: Box<Rejected>,
     needed: usize,
     votes: Vec<Vote>,
+    endpoints: Vec<Option<Arc<str>>>,
 }
 
 /// What one endpoint has answered.
@@ -33,8 +35,13 @@ pub enum Vote {
 }
 
 impl NoQuorum {
-    pub(super) fn new(rejected: Box<Rejected>, needed: usize, votes: Vec<Vote>) -> Self {
-        Self { rejected, needed, votes }
+    pub(super) fn new(
+        rejected: Box<Rejected>,
+        needed: usize,
+        votes: Vec<Vote>,
+        endpoints: Vec<Option<Arc<str>>>,
+    ) -> Self {
+        Self { rejected, needed, votes, endpoints }
     }
 
     /// The refusal.
@@ -42,15 +49,21 @@ impl NoQuorum {
         &self.rejected
     }
 
-    /// The vote of each endpoint, in their order.
+    /// The vote of each call, in the order of the endpoints that were given.
     pub fn votes(&self) -> &[Vote] {
         &self.votes
+    }
+
+    /// The keys of the endpoints that [balancers](crate::balance) have chosen for these calls, in the same order. `None` for a call that has
+    /// not passed a balancer, and for an endpoint that has left since. If a call has made several attempts it is the last one.
+    pub fn endpoints(&self) -> &[Option<Arc<str>>] {
+        &self.endpoints
     }
 }
 
 impl fmt::Display for NoQuorum {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { rejected, needed, votes } = self;
+        let Self { rejected, needed, votes, endpoints } = self;
         write!(f, "{rejected}; {needed} of {} endpoints have to agree: ", votes.len())?;
         for (index, vote) in votes.iter().enumerate() {
             let comma = if index == 0 { "" } else { ", " };
@@ -60,6 +73,9 @@ impl fmt::Display for NoQuorum {
                 Vote::Failed(verdict) => write!(f, "{comma}{verdict}")?,
                 Vote::Error(error) => write!(f, "{comma}error ({error})")?,
                 Vote::Missing => write!(f, "{comma}none")?,
+            }
+            if let Some(Some(endpoint)) = endpoints.get(index) {
+                write!(f, " from `{endpoint}`")?;
             }
         }
         Ok(())

@@ -17,7 +17,7 @@ async fn quicker_endpoint_starts_slowly_too() {
         load(service.clone(), 100, 2 * SECOND).await;
         servers.set(0, Behaviour::Answers(5 * MS));
         layer.handle().set_endpoints(servers.endpoints()).unwrap();
-        let results = load(service, 100, 5 * SECOND).await;
+        let results = load(service, 500, 5 * SECOND).await;
         let new = results.iter().filter(|(_, _, result)| *result.as_ref().unwrap() == 0).count();
         let share = new as f64 / results.len() as f64;
         assert!((0.01..most).contains(&share), "{endpoints} endpoints: {share} of the calls");
