@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::algorithm::limit::{Law, Limit, Outcome, Ticket};
+use crate::algorithm::limit::{Law, Limit, Outcome, Ticket, is_short};
 
 /// See the module.
 #[derive(Debug)]
@@ -47,9 +47,27 @@ impl Learning {
         self.limit.as_mut().map(|limit| limit.begin(in_flight))
     }
 
-    /// A call has returned its permit. Returns the limit if it has changed.
-    pub(super) fn end(&mut self, ticket: Ticket, took: Duration, outcome: Outcome) -> Option<u32> {
+    /// A call was refused for want of a permit in time.
+    pub(super) fn refused(&mut self) {
+        if let Some(limit) = &mut self.limit {
+            limit.note_time(true);
+        }
+    }
+
+    /// A call has returned its permit, with which it had so much time if that is known. Returns the limit if it has changed.
+    pub(super) fn end(
+        &mut self,
+        ticket: Ticket,
+        took: Duration,
+        had: Option<Duration>,
+        outcome: Outcome,
+    ) -> Option<u32> {
         let limit = self.limit.as_mut()?;
+        match (outcome, had) {
+            (Outcome::Late, _) => limit.note_time(true),
+            (_, Some(had)) => limit.note_time(is_short(took, had)),
+            (_, None) => {}
+        }
         limit.end(ticket, took, outcome).then(|| saturate(limit.limit()))
     }
 }

@@ -22,7 +22,7 @@ impl Gate {
     }
 
     /// A call has returned its permit.
-    pub(super) fn learn(&self, ticket: Ticket, took: Duration, verdict: Verdict) {
+    pub(super) fn learn(&self, ticket: Ticket, took: Duration, had: Option<Duration>, verdict: Verdict) {
         let outcome = match verdict {
             Verdict::Success | Verdict::CallerFault => Outcome::Good,
             Verdict::TimedOut | Verdict::Abandoned => Outcome::Late,
@@ -31,11 +31,19 @@ impl Gate {
         };
         {
             let mut learning = lock(&self.learning);
-            let Some(limit) = learning.end(ticket, took, outcome) else { return };
+            let Some(limit) = learning.end(ticket, took, had, outcome) else { return };
             // Under the lock, so that of two limits the later one stays.
             self.limit.swap(limit, Ordering::AcqRel);
         }
         self.serve_queue();
+    }
+
+    /// A call was refused for want of a permit in time.
+    #[inline]
+    pub(super) fn learn_refusal(&self) {
+        if self.learns.load(Ordering::Relaxed) {
+            lock(&self.learning).refused();
+        }
     }
 
     /// Changes how the limit is found, and its maximum, to at least one. A maximum of `u32::MAX` is no limit.

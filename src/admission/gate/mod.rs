@@ -86,6 +86,7 @@ impl Gate {
                 return Err(Refusal::new(Reason::DeadlineExpired));
             }
             if !gate.should_try(now, deadline) {
+                gate.learn_refusal();
                 return Err(gate.refuse_short_deadline(now, deadline));
             }
         }
@@ -100,7 +101,10 @@ impl Gate {
             wait = Wait { predicted, service, ..wait };
             wait.decide(standing)
         });
-        let waiter = waiter.map_err(|refusal| gate.numbered(wait.explain(refusal)))?;
+        let waiter = waiter.map_err(|refusal| {
+            gate.learn_refusal();
+            gate.numbered(wait.explain(refusal))
+        })?;
         Ok(Admitted::Later(waiter))
     }
 

@@ -105,6 +105,7 @@ impl Gate {
 
     /// The refusal of a call that has waited.
     pub(crate) fn refuse(&self, reason: Reason, deadline: Option<Instant>) -> Refusal {
+        self.learn_refusal();
         let now = time::now();
         let service = self.service.read(now);
         let predicted = self.predict(self.waiting().into(), 1, service);
@@ -199,10 +200,18 @@ impl Gate {
         woken
     }
 
-    /// Records the time of a call and its verdict in the estimate, and in the limit if it is learned.
-    pub(crate) fn record(&self, now: Instant, verdict: Verdict, took: Took, ticket: Option<Ticket>) {
+    /// Records the time of a call and its verdict in the estimate, and in the limit if it is learned. `had`: the time until its deadline
+    /// when it was admitted.
+    pub(crate) fn record(
+        &self,
+        now: Instant,
+        verdict: Verdict,
+        took: Took,
+        had: Option<Duration>,
+        ticket: Option<Ticket>,
+    ) {
         if let Some(ticket) = ticket {
-            self.learn(ticket, took.needed, verdict);
+            self.learn(ticket, took.needed, had, verdict);
         }
         match verdict {
             Verdict::Success | Verdict::CallerFault => self.service.sample(now, took),

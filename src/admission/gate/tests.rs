@@ -206,7 +206,7 @@ async fn zero_weight_passes_and_is_not_counted() {
 async fn overweight_call_counts_as_all_permits() {
     let gate = gate(4, Order::Fifo);
     for _ in 0..200 {
-        gate.record(time::now(), Verdict::Success, (10 * MS).into(), None);
+        gate.record(time::now(), Verdict::Success, (10 * MS).into(), None, None);
     }
     let permit = now(&gate, 1);
     let mut heavy = later(&gate, wanted(u32::MAX));
@@ -230,7 +230,7 @@ async fn heavy_calls_use_a_learned_limit() {
             // Ten slots: calls take longer by what is in flight beyond them.
             let took = MS * (gate.in_use() / weight).max(10);
             let permit = permits.pop_front().expect("the limit is at least one");
-            gate.record(time::now(), Verdict::Success, took.into(), permit.ticket());
+            gate.record(time::now(), Verdict::Success, took.into(), None, permit.ticket());
         }
         assert!(gate.limit() <= 20 * weight, "{weight}: {}", gate.limit());
     }

@@ -102,6 +102,14 @@ impl Limit {
         }
     }
 
+    /// A call has ended, or was refused for want of a permit in time. `is_short`: it was refused, or had less time than it needed, or hardly more.
+    #[inline]
+    pub(crate) fn note_time(&mut self, is_short: bool) {
+        if let Self::TwoPoint(law) = self {
+            law.note_time(is_short);
+        }
+    }
+
     /// The call has ended after `took`. Returns whether the limit has changed.
     #[inline]
     pub(crate) fn end(&mut self, ticket: Ticket, took: Duration, outcome: Outcome) -> bool {

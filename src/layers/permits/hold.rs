@@ -126,7 +126,7 @@ impl Drop for Serving {
             let (permit_state, away) = permit_state.recalled(now);
             if self.polled {
                 let held = now.since(self.since).saturating_sub(away);
-                record(&permit_state, now, Verdict::Abandoned, held.into());
+                record(&permit_state, now, Verdict::Abandoned, held.into(), None);
             }
         }
     }
@@ -134,9 +134,9 @@ impl Drop for Serving {
 
 /// Records the end of a call, in the estimate and in the metrics.
 #[inline]
-fn record(permit_state: &PermitState, now: Instant, verdict: Verdict, took: Took) {
+fn record(permit_state: &PermitState, now: Instant, verdict: Verdict, took: Took, had: Option<Duration>) {
     let gate = permit_state.gate();
-    gate.record(now, verdict, took, permit_state.ticket());
+    gate.record(now, verdict, took, had, permit_state.ticket());
     observed::record(gate.instruments(), verdict, took.held);
 }
 
@@ -163,7 +163,8 @@ impl Hold {
             let (now, verdict) = (now(), if self.is_cut { Verdict::Ignored } else { verdict });
             let held = now.since(self.since);
             let needed = self.head_at.map_or(held, |head_at| head_at.since(self.since));
-            record(&permit_state, now, verdict, Took { held, needed });
+            let had = self.deadline.at().since(self.since);
+            record(&permit_state, now, verdict, Took { held, needed }, Some(had));
         }
     }
 }

@@ -12,7 +12,6 @@ use crate::algorithm::limit::Law;
 #[non_exhaustive]
 pub enum Limit {
     /// The configured maximum.
-    #[default]
     Fixed,
     /// Seawall's own law. It compares how long calls take at the limit and at a lower one. If they take longer at the limit, they queue
     /// inside the service, and the ratio says how many it works on at once; the limit is that number and some slack. It knows no
@@ -22,6 +21,7 @@ pub enum Limit {
     /// capacity to come down. A service of ten slots that is at nine tenths of its capacity serves 2 % fewer calls in time while the limit
     /// is at its number of slots, since each measurement gives it fewer. While most calls fail, nothing is learned: a limit that has come
     /// down before stays low until they succeed. By hand its maximum is set.
+    #[default]
     Learned,
     /// Additive increase, multiplicative decrease, from 20: one more after a success while half of the limit is in use, and a tenth less after a
     /// call that was cut, took 5 s or failed with a plain 500 or 503. As in Netflix' concurrency-limits. A service that is slow and answers keeps its limit.

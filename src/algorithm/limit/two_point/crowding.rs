@@ -38,20 +38,21 @@ struct Group {
 }
 
 impl Crowding {
-    /// Records a call, and returns whether calls like it take longer than those among few others.
-    pub(super) fn record(&mut self, in_flight: u32, took: f64) -> bool {
+    /// Records a call. If calls like it take longer than those among few others, returns by how much, as a logarithm.
+    pub(super) fn record(&mut self, in_flight: u32, took: f64) -> Option<f64> {
         let at = in_flight.max(1).ilog2().min(30) as usize;
-        let Some((group, lower)) = self.groups.get_mut(..=at).and_then(<[_]>::split_last_mut) else { return false };
+        let Some((group, lower)) = self.groups.get_mut(..=at).and_then(<[_]>::split_last_mut) else { return None };
         group.record(took.max(1.0).ln());
         if group.count % MANY != 0 {
-            return false;
+            return None;
         }
         let few = lower.iter().rev().skip(1).fold(Sum::default(), |sum, group| sum.with(group));
-        few.weight >= FEW && {
-            let many = Sum::default().with(group);
-            let error = (many.error() + few.error()).sqrt();
-            many.mean() - few.mean() >= TWICE.max(CERTAIN * error)
+        if few.weight < FEW {
+            return None;
         }
+        let many = Sum::default().with(group);
+        let (longer, error) = (many.mean() - few.mean(), (many.error() + few.error()).sqrt());
+        (longer >= TWICE.max(CERTAIN * error)).then_some(longer)
     }
 }
 

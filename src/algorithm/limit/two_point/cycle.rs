@@ -6,7 +6,7 @@ use super::window::Summary;
 pub(super) const SLACK: f64 = 0.33;
 
 /// How far the usual ratio must be away, in standard errors, for a decision without the last window.
-const CERTAIN: f64 = 2.5;
+pub(super) const CERTAIN: f64 = 2.5;
 
 /// The windows of a cycle.
 #[derive(Clone, Copy, Debug)]
@@ -58,6 +58,11 @@ impl Ratio {
     /// Whether there is no queue, rather than one of the usual ratio.
     pub(super) fn is_free(&self, usual: f64) -> bool {
         self.raw < 0.5 * self.most.min(usual)
+    }
+
+    /// Whether calls certainly queue at the upper level.
+    pub(super) fn is_queue(&self) -> bool {
+        self.raw >= CERTAIN * self.error
     }
 
     /// Whether the knee seems to be below the lower level.

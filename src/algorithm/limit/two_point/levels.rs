@@ -1,6 +1,6 @@
 //! The decision: where to measure next, and at which level to work meanwhile.
 
-use super::cycle::{Ratio, SLACK};
+use super::cycle::{CERTAIN, Ratio, SLACK};
 
 /// The lower level, as a share of the upper one.
 pub(super) const LOWER: f64 = 0.65;
@@ -34,8 +34,8 @@ pub(super) struct Levels {
     hold: u32,
     /// No queue was seen yet.
     slow_start: bool,
-    /// See [`crowded`](Self::crowded).
-    is_rough: bool,
+    /// See [`crowded`](Self::crowded); zero otherwise.
+    first_lower: f64,
     /// Cycles in a row without a queue.
     free: u32,
     /// Cycles in a row whose lower level was above the knee, too.
@@ -51,7 +51,7 @@ impl Levels {
             patience: 0,
             hold: 0,
             slow_start: true,
-            is_rough: false,
+            first_lower: 0.0,
             free: 0,
             clear: 0,
         }
@@ -63,18 +63,21 @@ impl Levels {
 
     /// Equal to the upper level if that is one.
     pub(super) fn lower(&self) -> f64 {
-        let share = if self.slow_start || self.clear >= 2 { FAR_LOWER } else { LOWER };
-        (self.upper() * share).round().min(self.upper() - 1.0).max(1.0)
+        let is_far = self.slow_start || self.clear >= if self.first_lower > 0.0 { 4 } else { 2 };
+        let share = if is_far { FAR_LOWER } else { LOWER };
+        let lower = if self.is_rough() { self.first_lower } else { self.upper() * share };
+        lower.round().min(self.upper() - 1.0).max(1.0)
     }
 
-    /// Calls seem to queue at this level, and the knee may be far below.
-    pub(super) fn crowded(level: f64) -> Self {
-        Self { is_rough: true, ..Self::new(level) }
+    /// Calls seem to queue at this level, where they take so much longer than among few others, as a logarithm. If they do, the knee is
+    /// about where they would not.
+    pub(super) fn crowded(level: f64, longer: f64) -> Self {
+        Self { first_lower: level / longer.exp(), ..Self::new(level) }
     }
 
     /// Whether the question is only if calls queue at all.
     pub(super) fn is_rough(&self) -> bool {
-        self.slow_start && self.is_rough
+        self.slow_start && self.first_lower > 0.0
     }
 
     pub(super) fn work(&self) -> f64 {
@@ -139,8 +142,9 @@ impl Levels {
             self.hold = 0;
             return;
         }
+        let was_rough = self.is_rough();
         self.slow_start = false;
-        let clear = !free && ratio.is_clear() && lower > 1.0;
+        let clear = !free && !was_rough && ratio.is_clear() && lower > 1.0;
         self.free = if free { self.free + 1 } else { 0 };
         self.clear = if clear { self.clear + 1 } else { 0 };
         let step = if free {
@@ -151,8 +155,10 @@ impl Levels {
             slack
         };
         let repeated = self.free >= 2 || self.clear >= 2;
-        let gain = if repeated { 1.0 } else { 1.0 / (1.0 + (ratio.error / ERROR).powi(2)) };
         let change = ((knee + step) / self.level).ln();
+        // The points of a rough measurement are far apart.
+        let is_certain = was_rough && change.abs() > CERTAIN * ratio.error;
+        let gain = if repeated || is_certain { 1.0 } else { 1.0 / (1.0 + (ratio.error / ERROR).powi(2)) };
         let mut level = self.level * (gain * change).exp();
         if free {
             level = level.max(upper + 1.0);

@@ -96,6 +96,7 @@ mod cycle;
 mod guard;
 mod levels;
 mod noise;
+mod shortage;
 mod window;
 
 #[cfg(all(test, not(seawall_loom)))]
@@ -110,6 +111,8 @@ use self::cycle::{Cycle, Ratio};
 use self::guard::{Action, Guard};
 use self::levels::{LOWER, Levels};
 use self::noise::{MIN_WINDOW, Noise};
+use self::shortage::Shortage;
+pub(crate) use self::shortage::is_short;
 use self::window::{Summary, Window};
 use super::ticket::{Outcome, Ticket, saturate};
 use crate::ground::time::nanos;
@@ -151,6 +154,7 @@ pub(crate) struct TwoPoint {
     /// The usual time, in nanoseconds; zero if unknown.
     usual: f64,
     crowding: Crowding,
+    shortage: Shortage,
     ceiling: Ceiling,
     guard: Guard,
 }
@@ -171,6 +175,7 @@ impl TwoPoint {
             noise: Noise::new(),
             usual: 0.0,
             crowding: Crowding::default(),
+            shortage: Shortage::default(),
             ceiling: Ceiling::new(),
             guard: Guard::new(),
         };
@@ -211,9 +216,9 @@ impl TwoPoint {
             return false;
         }
         let before = self.limit;
-        if self.is_crowded(ticket, took, outcome) {
+        if let Some(longer) = self.crowded(ticket, took, outcome) {
             self.crowding = Crowding::default();
-            self.levels = Levels::crowded(in_flight);
+            self.levels = Levels::crowded(in_flight, longer);
             self.start_cycle();
             return self.limit != before;
         }
@@ -235,10 +240,18 @@ impl TwoPoint {
         self.limit != before
     }
 
-    /// Whether calls queue inside the service, though the limit is not in use.
-    fn is_crowded(&mut self, ticket: Ticket, took: f64, outcome: Outcome) -> bool {
-        let is_answered = matches!(outcome, Outcome::Good | Outcome::Late);
-        self.limit as f64 >= self.max && is_answered && self.crowding.record(ticket.in_flight, took)
+    /// If calls seem to queue inside the service, though the limit is not in use, by how much longer they take, as a logarithm.
+    fn crowded(&mut self, ticket: Ticket, took: f64, outcome: Outcome) -> Option<f64> {
+        if (self.limit as f64) < self.max || !matches!(outcome, Outcome::Good | Outcome::Late) {
+            return None;
+        }
+        self.crowding.record(ticket.in_flight, took).filter(|_| self.shortage.is_shown())
+    }
+
+    /// See [`Limit::note_time`](super::Limit::note_time).
+    #[inline]
+    pub(crate) fn note_time(&mut self, is_short: bool) {
+        self.shortage.record(is_short);
     }
 
     /// Uses these bounds from now on; the start applies to new limits only. Returns whether the limit has changed.
@@ -277,7 +290,7 @@ impl TwoPoint {
         } else {
             self.guard.in_time();
         }
-        let Some(summary) = self.window.summary().filter(|_| self.window.is_full()) else {
+        let Some(summary) = self.window.summary().filter(|_| self.window.is_full() && self.shortage.is_shown()) else {
             return self.skip_window();
         };
         if !matches!(self.phase, Phase::Hold { .. }) {
@@ -288,6 +301,10 @@ impl TwoPoint {
             Phase::High if self.levels.lower() >= self.levels.upper() => self.start_cycle(),
             Phase::High => self.measure(Phase::Low { high: summary }, self.levels.lower()),
             Phase::Low { high } => match self.ratio(high, summary, None) {
+                Some(ratio) if self.levels.is_rough() && ratio.is_queue() => {
+                    self.levels.decide(ratio, self.most());
+                    self.hold();
+                }
                 Some(ratio) if ratio.is_certain() => {
                     self.levels.descend();
                     if self.levels.hold() > 0 {

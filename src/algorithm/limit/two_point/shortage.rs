@@ -1,0 +1,41 @@
+//! Whether calls are short of time.
+//!
+//! A service that is used nearly to its capacity has calls that queue inside it, and serves all of them in time. To measure its knee, or
+//! to hold calls back before it, would do them no good, and a limit that is a little too low would do harm. So a limit that is not in use
+//! is questioned only while calls fail for want of time, or nearly do: one in [`ONE_IN`] gets no answer in time, or has to be refused
+//! because it could not get one, or takes more than [`SHARE`] of the time that it has.
+
+use std::time::Duration;
+
+/// Of the time that a call has when it is admitted. With ten slots and 25 times as much time as a call takes, one call in a hundred takes
+/// so long at 0.9 of the capacity, and one in three at 0.98.
+const SHARE: u32 = 2;
+
+/// So many calls are no accident.
+const ONE_IN: f64 = 16.0;
+
+/// The calls over which the share is averaged.
+const MEMORY: f64 = 64.0;
+
+/// See the module.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Shortage {
+    /// Of the last calls; `None` while nothing is known.
+    share: Option<f64>,
+}
+
+impl Shortage {
+    pub(super) fn record(&mut self, is_short: bool) {
+        let share = self.share.unwrap_or(0.0);
+        self.share = Some(share + (f64::from(u8::from(is_short)) - share) / MEMORY);
+    }
+
+    pub(super) fn is_shown(self) -> bool {
+        self.share.is_none_or(|share| share * ONE_IN >= 1.0)
+    }
+}
+
+/// Whether a call was short of time that took so long, and `had` so much when it was admitted.
+pub(crate) fn is_short(took: Duration, had: Duration) -> bool {
+    took.saturating_mul(SHARE) > had
+}
