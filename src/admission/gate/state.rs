@@ -211,7 +211,9 @@ impl Gate {
         ticket: Option<Ticket>,
     ) {
         if let Some(ticket) = ticket {
-            self.learn(ticket, took.needed, had, verdict);
+            // A permit that is held long after the answer, as by a stream, does not show how many calls can be answered at once.
+            let is_held = took.held > 2 * took.needed;
+            self.learn(ticket, took.needed, had, if is_held { Verdict::Ignored } else { verdict });
         }
         match verdict {
             Verdict::Success | Verdict::CallerFault => self.service.sample(now, took),

@@ -223,8 +223,11 @@ async fn heavy_calls_use_a_learned_limit() {
     for weight in [1, 3] {
         let gate = Arc::new(Gate::observed(law, 64, Order::Fifo.into(), Instruments::nameless(LayerKind::Bulkhead)));
         let mut permits = std::collections::VecDeque::new();
-        for _ in 0..20_000 {
-            while let Ok(Admitted::Now(permit)) = admit(&gate, wanted(weight)) {
+        for n in 0..20_000 {
+            // Few calls at first, and then as many as the limit allows.
+            while n / 10 + 1 > permits.len()
+                && let Ok(Admitted::Now(permit)) = admit(&gate, wanted(weight))
+            {
                 permits.push_back(permit);
             }
             // Ten slots: calls take longer by what is in flight beyond them.

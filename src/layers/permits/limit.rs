@@ -4,8 +4,7 @@ use crate::algorithm::limit::Law;
 
 /// How the number of calls that are served at once is found.
 ///
-/// A limit that learns never exceeds the configured maximum. It changes only while it is in use: a service with room to spare keeps its
-/// limit.
+/// A limit that learns never exceeds the configured maximum.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 #[cfg_attr(feature = "config", derive(serde::Serialize, serde::Deserialize), serde(rename_all = "snake_case"))]
 #[cfg_attr(all(test, feature = "config"), derive(schemars::JsonSchema))]
@@ -17,10 +16,17 @@ pub enum Limit {
     /// inside the service, and the ratio says how many it works on at once; the limit is that number and some slack. It knows no
     /// smallest and no usual latency, so a dependency that becomes slower as a whole does not lower the limit.
     ///
-    /// It starts at the maximum, so that no call is refused before it is known to be one too many, and needs some hundred calls above the
-    /// capacity to come down. A service of ten slots that is at nine tenths of its capacity serves 2 % fewer calls in time while the limit
-    /// is at its number of slots, since each measurement gives it fewer. While most calls fail, nothing is learned: a limit that has come
-    /// down before stays low until they succeed. By hand its maximum is set.
+    /// It starts at the maximum, and is questioned only while one call in sixteen is short of time: it is refused for want of a permit, gets
+    /// no answer before its deadline, or takes more than half of the time until then. So a service that answers in time is never held back to
+    /// measure it, however busy it is, and a limit that is not in use keeps its value. Under overload it comes down within some hundred calls.
+    ///
+    /// Not every saturated service queues: if calls take as long at a lower limit, the limit goes back up. Each such comparison gives the
+    /// service a third less for some of the calls, and the next one follows after up to 24 times as many. A response whose body
+    /// holds its permit for more than twice as long as its head took says nothing. While most calls fail, nothing is learned: a limit that has
+    /// come down before stays low until they succeed. By hand its maximum is set.
+    ///
+    /// Several clients of one service measure each other's comparisons, too. There the service's own load shedder knows better, and
+    /// a client with few calls in flight never reaches its limit.
     #[default]
     Learned,
     /// Additive increase, multiplicative decrease, from 20: one more after a success while half of the limit is in use, and a tenth less after a

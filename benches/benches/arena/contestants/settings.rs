@@ -93,9 +93,7 @@ pub(super) fn variants() -> Vec<Box<dyn Contestant>> {
             changed(brief, |settings| settings.server.load_shed.max_in_flight = brief.slots)
         }),
         ("default_shed_fixed", |brief| changed(brief, |settings| settings.server.load_shed.limit = Limit::Fixed)),
-        ("default_bulkhead_fixed", |brief| {
-            changed(brief, |settings| settings.client.bulkhead.limit = Limit::Fixed)
-        }),
+        ("default_bulkhead_fixed", |brief| changed(brief, |settings| settings.client.bulkhead.limit = Limit::Fixed)),
         ("default_fixed", |brief| {
             changed(brief, |settings| {
                 settings.server.load_shed.limit = Limit::Fixed;

@@ -3,7 +3,7 @@
 //! While the limit is not in use, the two levels cannot be compared, and a limit that is far too high would stay: a client with 64
 //! connections never fills a limit of 256, though it may keep 50 calls waiting inside a service of ten slots. But then calls take the
 //! longer, the more others are in flight when they begin. If they take [`TWICE`] as long among four times as many, the limit comes
-//! down to the calls in flight, where it is in use, and the two levels are measured.
+//! down to the calls in flight, where it is in use, and is measured against half as many, and then against the level at which they would take as long as among few.
 //!
 //! This only raises the question. A service that became slower for its own reasons has more calls in flight, too, and the measurement
 //! finds no queue.
@@ -40,20 +40,24 @@ struct Group {
 impl Crowding {
     /// Records a call. If calls like it take longer than those among few others, returns by how much, as a logarithm.
     pub(super) fn record(&mut self, in_flight: u32, took: f64) -> Option<f64> {
-        let at = in_flight.max(1).ilog2().min(30) as usize;
-        let Some((group, lower)) = self.groups.get_mut(..=at).and_then(<[_]>::split_last_mut) else { return None };
+        let group = self.groups.get_mut(group_of(in_flight))?;
         group.record(took.max(1.0).ln());
         if group.count % MANY != 0 {
             return None;
         }
-        let few = lower.iter().rev().skip(1).fold(Sum::default(), |sum, group| sum.with(group));
-        if few.weight < FEW {
-            return None;
-        }
-        let many = Sum::default().with(group);
-        let (longer, error) = (many.mean() - few.mean(), (many.error() + few.error()).sqrt());
-        (longer >= TWICE.max(CERTAIN * error)).then_some(longer)
+        let (group, lower) = self.groups.get(..=group_of(in_flight))?.split_last()?;
+        let few = lower.iter().rev().skip(1).filter(|few| few.weight() >= FEW);
+        let certain = few.filter_map(|few| {
+            let (longer, error) = (group.mean - few.mean, (group.error() + few.error()).sqrt());
+            (longer >= TWICE.max(CERTAIN * error)).then_some(longer)
+        });
+        // A group that has had no call since a slow spell still remembers that.
+        certain.max_by(f64::total_cmp)
     }
+}
+
+fn group_of(in_flight: u32) -> usize {
+    in_flight.max(1).ilog2().min(30) as usize
 }
 
 impl Group {
@@ -64,31 +68,13 @@ impl Group {
         self.mean += share * distance;
         self.variance = (1.0 - share) * (self.variance + share * distance * distance);
     }
-}
 
-#[derive(Clone, Copy, Debug, Default)]
-struct Sum {
-    weight: f64,
-    means: f64,
-    variances: f64,
-}
-
-impl Sum {
-    fn with(self, group: &Group) -> Self {
-        let weight = f64::from(group.count).min(MEMORY);
-        Self {
-            weight: self.weight + weight,
-            means: self.means + weight * group.mean,
-            variances: self.variances + weight * group.variance,
-        }
-    }
-
-    fn mean(self) -> f64 {
-        self.means / self.weight
+    fn weight(&self) -> f64 {
+        f64::from(self.count).min(MEMORY)
     }
 
     /// The variance of the mean.
-    fn error(self) -> f64 {
-        self.variances / self.weight / self.weight
+    fn error(&self) -> f64 {
+        self.variance / self.weight()
     }
 }

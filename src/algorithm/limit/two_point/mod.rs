@@ -27,11 +27,13 @@
 //!   errors, doubles the hold, up to 24 windows; after any other the next cycle follows at once. So it does when the times change by
 //!   a fifth and by four standard errors, and if they became longer by half, with `B` at half of `H`.
 //!
-//! Nothing is measured unless the limit is in use all the time. With room to spare the limit stays as it is: it cannot be wrong, and
-//! no call is refused to find out. A window counts the calls that were admitted in it. What was admitted before a change of the limit,
+//! Nothing is measured unless the limit is in use all the time, and calls are short of time ([`shortage`]). With room to spare the limit
+//! stays as it is: it cannot be wrong, and no call is refused to find out. A window counts the calls that were admitted in it. What was admitted before a change of the limit,
 //! and as many calls after it as the limit allows, still meet the queue of the old limit, and are skipped.
 //!
-//! While the limit is not in use, [`crowding`] tells whether it is too high all the same.
+//! [`crowding`] tells whether a limit at its maximum is right, and whether it is too high though it is not in use, and where the knee should be. If a short
+//! window at half of the limit shows a queue, the next one is there: far apart, few calls tell the two points apart, and the limit goes to
+//! what they show at once.
 //!
 //! Two points do not show everything. A [`ceiling`] follows refusals of the service, and a [`guard`] acts when most calls get no answer,
 //! or take longer than an objective.
@@ -242,10 +244,17 @@ impl TwoPoint {
 
     /// If calls seem to queue inside the service, though the limit is not in use, by how much longer they take, as a logarithm.
     fn crowded(&mut self, ticket: Ticket, took: f64, outcome: Outcome) -> Option<f64> {
-        if (self.limit as f64) < self.max || !matches!(outcome, Outcome::Good | Outcome::Late) {
+        // A call without an answer may have hung.
+        if (self.limit as f64) < self.max || outcome != Outcome::Good {
             return None;
         }
         self.crowding.record(ticket.in_flight, took).filter(|_| self.shortage.is_shown())
+    }
+
+    /// Whether the limit may be wrong, so that it is worth a measurement. At its maximum, which somebody has chosen, only crowding shows that.
+    fn is_questioned(&self) -> bool {
+        let is_max = self.levels.upper() >= self.max;
+        self.shortage.is_shown() && (!is_max || self.levels.is_rough())
     }
 
     /// See [`Limit::note_time`](super::Limit::note_time).
@@ -277,20 +286,21 @@ impl TwoPoint {
     }
 
     fn finish_window(&mut self) {
-        if self.window.is_slow() {
-            match self.guard.too_slow(self.limit as f64, self.usual) {
-                Action::Lower => return self.restart_below(LOWER * self.limit as f64),
-                Action::Restore(level) => {
-                    self.ceiling.lift();
-                    self.levels.jump_to(level);
-                    return self.start_cycle();
-                }
-                Action::Nothing => {}
+        let level = self.levels.upper().max(self.limit as f64);
+        let action = match self.window.is_slow() {
+            true => self.guard.too_slow(level, self.usual),
+            false => self.guard.in_time(level, self.usual),
+        };
+        match action {
+            Action::Lower => return self.restart_below(LOWER * self.limit as f64),
+            Action::Restore(level) => {
+                self.ceiling.lift();
+                self.levels.jump_to(level);
+                return self.start_cycle();
             }
-        } else {
-            self.guard.in_time();
+            Action::Nothing => {}
         }
-        let Some(summary) = self.window.summary().filter(|_| self.window.is_full() && self.shortage.is_shown()) else {
+        let Some(summary) = self.window.summary().filter(|_| self.window.is_full() && self.is_questioned()) else {
             return self.skip_window();
         };
         if !matches!(self.phase, Phase::Hold { .. }) {
@@ -302,8 +312,12 @@ impl TwoPoint {
             Phase::High => self.measure(Phase::Low { high: summary }, self.levels.lower()),
             Phase::Low { high } => match self.ratio(high, summary, None) {
                 Some(ratio) if self.levels.is_rough() && ratio.is_queue() => {
-                    self.levels.decide(ratio, self.most());
-                    self.hold();
+                    if self.levels.confirm() {
+                        self.measure(Phase::Low { high }, self.levels.lower());
+                    } else {
+                        self.levels.decide(ratio, self.most());
+                        self.hold();
+                    }
                 }
                 Some(ratio) if ratio.is_certain() => {
                     self.levels.descend();
@@ -362,7 +376,7 @@ impl TwoPoint {
 
     /// What the upper level must not exceed.
     fn most(&self) -> f64 {
-        if self.guard.is_resting() { self.levels.upper() } else { self.max.min(self.ceiling.level()) }
+        if self.guard.is_slow() { self.levels.upper() } else { self.max.min(self.ceiling.level()) }
     }
 
     /// The limit was too high for a reason that the two points do not show.

@@ -37,6 +37,15 @@ impl Closed {
         Self { limit: Limit::TwoPoint(TwoPoint::new(bounds)), in_flight: std::collections::VecDeque::new() }
     }
 
+    /// A quiet time: each of these calls is alone.
+    fn rest(&mut self, calls: u32, took: Duration) {
+        self.in_flight.clear();
+        for _ in 0..calls {
+            let ticket = self.limit.begin(1);
+            let _ = self.limit.end(ticket, took, Outcome::Good);
+        }
+    }
+
     fn fill(&mut self) {
         while self.in_flight.len() < self.limit.limit() {
             let ticket = self.limit.begin(self.in_flight.len() + 1);

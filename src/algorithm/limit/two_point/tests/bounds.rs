@@ -118,6 +118,25 @@ fn hanging_service_gets_its_limit_back() {
     assert!(least >= 7 && most <= 15, "{least} {most}");
 }
 
+/// However long it hung: it serves as many calls as before, and without a queue nothing is wrong with that.
+#[test]
+fn service_that_hung_for_a_while_is_served_as_before() {
+    let never_queues = |_| (10 * MS, Outcome::Good);
+    for hung in (50..2000).step_by(50) {
+        let mut calls = Closed::new(Bounds { start: 64, max: 64, objective: None });
+        calls.run(2000, never_queues);
+        calls.run(hung, |_| (1000 * MS, Outcome::Late));
+        // Twenty times as many as may be in flight.
+        calls.run(20 * 64, never_queues);
+        let mut sum = 0;
+        for _ in 0..1000 {
+            calls.run(1, never_queues);
+            sum += calls.limit.limit();
+        }
+        assert!(sum >= 56 * 1000, "{hung}: {} of 64", sum / 1000);
+    }
+}
+
 #[test]
 fn limit_stops_at_its_maximum_without_probing_for_ever() {
     let mut calls = Closed::new(Bounds { start: 4, max: 8, objective: None });

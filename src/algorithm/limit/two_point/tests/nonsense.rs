@@ -43,6 +43,7 @@ proptest! {
             }
         }
         if objective.is_none_or(|objective| objective > 20 * MS) {
+            closed.rest(500, 10 * MS);
             closed.run(30_000, ten_slots);
             let (least, most) = closed.run(3000, ten_slots);
             prop_assert!(least >= (max / 2).clamp(1, 6) && most <= max.min(20), "{} {}", least, most);
