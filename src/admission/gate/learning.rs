@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::algorithm::limit::{Law, Limit, Outcome, Ticket, is_short};
+use crate::algorithm::limit::{Law, Limit, Outcome, Ticket};
 
 /// See the module.
 #[derive(Debug)]
@@ -42,6 +42,11 @@ impl Learning {
         self.limit.as_ref().map_or(max, |limit| saturate(limit.limit()))
     }
 
+    /// Whether a sample of the calls is enough.
+    pub(super) fn is_quiet(&self) -> bool {
+        self.limit.as_ref().is_some_and(Limit::is_quiet)
+    }
+
     /// A permit was granted.
     pub(super) fn begin(&mut self, in_flight: usize) -> Option<Ticket> {
         self.limit.as_mut().map(|limit| limit.begin(in_flight))
@@ -54,19 +59,17 @@ impl Learning {
         }
     }
 
-    /// A call has returned its permit, with which it had so much time if that is known. Returns the limit if it has changed.
+    /// A call has returned its permit; it was short of time or not, if that is known. Returns the limit if it has changed.
     pub(super) fn end(
         &mut self,
         ticket: Ticket,
         took: Duration,
-        had: Option<Duration>,
         outcome: Outcome,
+        is_short: Option<bool>,
     ) -> Option<u32> {
         let limit = self.limit.as_mut()?;
-        match (outcome, had) {
-            (Outcome::Late, _) => limit.note_time(true),
-            (_, Some(had)) => limit.note_time(is_short(took, had)),
-            (_, None) => {}
+        if let Some(is_short) = is_short {
+            limit.note_time(is_short);
         }
         limit.end(ticket, took, outcome).then(|| saturate(limit.limit()))
     }

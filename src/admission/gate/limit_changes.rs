@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::state::Gate;
 use super::wake;
-use crate::algorithm::limit::{Law, Outcome, Ticket};
+use crate::algorithm::limit::{Law, Outcome, Ticket, is_short};
 use crate::ground::sync::atomic::Ordering;
 use crate::ground::sync::lock;
 use crate::ground::verdict::Verdict;
@@ -18,6 +18,9 @@ impl Gate {
         }
         // The limit is in use if another call like this one would have to wait, also if a few permits are free.
         let in_flight = self.in_use().saturating_add(weight.saturating_sub(1)) as usize;
+        if self.is_quiet.load(Ordering::Relaxed) {
+            return Some(Ticket::quiet(in_flight));
+        }
         lock(&self.learning).begin(in_flight)
     }
 
@@ -29,9 +32,19 @@ impl Gate {
             Verdict::Transient => Outcome::NoRoom,
             _ => Outcome::Failed,
         };
+        let is_short = match outcome {
+            Outcome::Late => Some(true),
+            _ => had.map(|had| is_short(took, had)),
+        };
+        let is_well = outcome == Outcome::Good && is_short == Some(false);
+        if is_well && ticket.is_quiet() && self.is_quiet.load(Ordering::Relaxed) && !is_sampled(took) {
+            return;
+        }
         {
             let mut learning = lock(&self.learning);
-            let Some(limit) = learning.end(ticket, took, had, outcome) else { return };
+            let limit = learning.end(ticket, took, outcome, is_short);
+            self.is_quiet.store(learning.is_quiet(), Ordering::Relaxed);
+            let Some(limit) = limit else { return };
             // Under the lock, so that of two limits the later one stays.
             self.limit.swap(limit, Ordering::AcqRel);
         }
@@ -42,7 +55,9 @@ impl Gate {
     #[inline]
     pub(super) fn learn_refusal(&self) {
         if self.learns.load(Ordering::Relaxed) {
-            lock(&self.learning).refused();
+            let mut learning = lock(&self.learning);
+            learning.refused();
+            self.is_quiet.store(learning.is_quiet(), Ordering::Relaxed);
         }
     }
 
@@ -53,6 +68,7 @@ impl Gate {
             // A swap and not a store: the thread that overwrites a limit must also see what its setter did before.
             self.limit.swap(learning.configure(law, max.max(1)), Ordering::AcqRel);
             self.learns.store(learning.is_active(), Ordering::Relaxed);
+            self.is_quiet.store(learning.is_quiet(), Ordering::Relaxed);
         }
         self.serve_queue();
     }
@@ -63,4 +79,10 @@ impl Gate {
         drop(queue);
         wake(woken);
     }
+}
+
+/// One call in sixteen, or more where the clock is coarse. The last bits of a time are as good as chance, and no thread has to share
+/// them with another.
+fn is_sampled(took: Duration) -> bool {
+    took.subsec_nanos() % 16 == 0
 }

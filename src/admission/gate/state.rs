@@ -28,6 +28,8 @@ pub(crate) struct Gate {
     pub(super) limit: AtomicU32,
     /// Whether the limit is learned.
     pub(super) learns: AtomicBool,
+    /// Whether it learns from a sample of its calls now, so that the others need not take the lock.
+    pub(super) is_quiet: AtomicBool,
     pub(super) learning: Mutex<Learning>,
     pub(super) service: Estimate,
     /// How many calls had too little time while a permit was free.
@@ -67,6 +69,7 @@ impl Gate {
             word: AtomicU64::new(0),
             limit: AtomicU32::new(limit),
             learns: AtomicBool::new(learning.is_active()),
+            is_quiet: AtomicBool::new(false),
             learning: Mutex::new(learning),
             service: Estimate::new(),
             short_deadline_calls: AtomicU32::new(0),

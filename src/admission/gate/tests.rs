@@ -238,3 +238,30 @@ async fn heavy_calls_use_a_learned_limit() {
         assert!(gate.limit() <= 20 * weight, "{weight}: {}", gate.limit());
     }
 }
+
+/// As long as calls have time enough, only a sample of them is learned from. That is enough to know what calls take among few others.
+#[tokio::test(start_paused = true)]
+async fn limit_is_learned_after_a_quiet_time() {
+    let law = Law::TwoPoint { objective: None };
+    let gate = Arc::new(Gate::observed(law, 64, Order::Fifo.into(), Instruments::nameless(LayerKind::Bulkhead)));
+    let end = |permit: Permit, took: Duration, had: Duration| {
+        gate.record(time::now(), Verdict::Success, took.into(), Some(had), permit.ticket());
+    };
+    let take = || match admit(&gate, wanted(1)) {
+        Ok(Admitted::Now(permit)) => Some(permit),
+        _ => None,
+    };
+    for n in 0..1000 {
+        end(take().expect("it is free"), 10 * MS + Duration::from_nanos(n), 1000 * MS);
+    }
+    assert!(gate.is_quiet.load(Ordering::Relaxed));
+    let mut permits = std::collections::VecDeque::new();
+    for _ in 0..5000 {
+        permits.extend(std::iter::from_fn(take));
+        // Ten slots, and twice as much time as calls take with fifty others.
+        let took = MS * gate.in_use().max(10);
+        end(permits.pop_front().expect("the limit is at least one"), took, 100 * MS);
+    }
+    assert!((7..=20).contains(&gate.limit()), "{}", gate.limit());
+    assert!(!gate.is_quiet.load(Ordering::Relaxed));
+}

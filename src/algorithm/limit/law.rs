@@ -110,6 +110,15 @@ impl Limit {
         }
     }
 
+    /// Whether a sample of the calls that end well and in time is enough to learn from: nothing is being measured, and calls have time enough.
+    /// Then admissions need not be [reported](Self::begin).
+    pub(crate) fn is_quiet(&self) -> bool {
+        match self {
+            Self::TwoPoint(law) => law.is_quiet(),
+            _ => false,
+        }
+    }
+
     /// The call has ended after `took`. Returns whether the limit has changed.
     #[inline]
     pub(crate) fn end(&mut self, ticket: Ticket, took: Duration, outcome: Outcome) -> bool {

@@ -25,11 +25,22 @@ pub(crate) struct Ticket {
     pub(super) in_flight: u32,
     /// The limit at that time.
     pub(super) limit: u32,
+    /// Nothing was asked at that time, so the admission was not counted.
+    pub(super) is_quiet: bool,
 }
 
 impl Ticket {
     pub(super) fn new(in_flight: usize, limit: usize, epoch: u32, index: u32) -> Self {
-        Self { epoch, index, in_flight: saturate(in_flight), limit: saturate(limit) }
+        Self { epoch, index, in_flight: saturate(in_flight), limit: saturate(limit), is_quiet: false }
+    }
+
+    /// Of an admission while [nothing is asked](super::Limit::is_quiet).
+    pub(crate) fn quiet(in_flight: usize) -> Self {
+        Self { is_quiet: true, ..Self::new(in_flight, 0, 0, 0) }
+    }
+
+    pub(crate) fn is_quiet(self) -> bool {
+        self.is_quiet
     }
 }
 

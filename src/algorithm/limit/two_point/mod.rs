@@ -214,15 +214,15 @@ impl TwoPoint {
             Outcome::Late => self.learn_usual(took),
             Outcome::Failed | Outcome::NoRoom => {}
         }
-        if ticket.epoch != self.epoch {
-            return false;
-        }
         let before = self.limit;
         if let Some(longer) = self.crowded(ticket, took, outcome) {
             self.crowding = Crowding::default();
             self.levels = Levels::crowded(in_flight, longer);
             self.start_cycle();
             return self.limit != before;
+        }
+        if ticket.is_quiet || ticket.epoch != self.epoch {
+            return false;
         }
         let full = in_flight >= 0.95 * f64::from(ticket.limit);
         // With room to spare, a quick failure says nothing about the limit.
@@ -255,6 +255,11 @@ impl TwoPoint {
     fn is_questioned(&self) -> bool {
         let is_max = self.levels.upper() >= self.max;
         self.shortage.is_shown() && (!is_max || self.levels.is_rough())
+    }
+
+    /// See [`Limit::is_quiet`](super::Limit::is_quiet).
+    pub(crate) fn is_quiet(&self) -> bool {
+        self.limit as f64 >= self.max && !self.levels.is_rough() && self.shortage.is_far()
     }
 
     /// See [`Limit::note_time`](super::Limit::note_time).

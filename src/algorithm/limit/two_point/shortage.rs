@@ -30,6 +30,11 @@ impl Shortage {
         self.share = Some(share + (f64::from(u8::from(is_short)) - share) / MEMORY);
     }
 
+    /// Whether calls are known to have time enough.
+    pub(super) fn is_far(self) -> bool {
+        self.share.is_some_and(|share| share * MEMORY * 4.0 < 1.0)
+    }
+
     pub(super) fn is_shown(self) -> bool {
         self.share.is_none_or(|share| share * ONE_IN >= 1.0)
     }
