@@ -18,7 +18,8 @@ pub enum Limit {
     ///
     /// It starts at the maximum, and is questioned only while one call in sixteen is short of time: it is refused for want of a permit, gets
     /// no answer before its deadline, or takes more than half of the time until then. So a service that answers in time is never held back to
-    /// measure it, however busy it is, and a limit that is not in use keeps its value. Under overload it comes down within some hundred calls.
+    /// measure it, however busy it is. Under overload the limit comes down within some hundred calls, if calls take twice as long among many
+    /// others as among few. When 64 times as many calls as the limit have had time enough and room to spare, it is the maximum again.
     ///
     /// Not every saturated service queues: if calls take as long at a lower limit, the limit goes back up. Each such comparison gives the
     /// service a third less for some of the calls, and the next one follows after up to 24 times as many. A response whose body

@@ -35,6 +35,8 @@
 //! window at half of the limit shows a queue, the next one is there: far apart, few calls tell the two points apart, and the limit goes to
 //! what they show at once.
 //!
+//! When 64 times as many calls as the limit have had time enough and room to spare, it is the maximum again.
+//!
 //! Two points do not show everything. A [`ceiling`] follows refusals of the service, and a [`guard`] acts when most calls get no answer,
 //! or take longer than an objective.
 //!
@@ -221,10 +223,17 @@ impl TwoPoint {
             self.start_cycle();
             return self.limit != before;
         }
+        let full = in_flight >= 0.95 * self.limit as f64;
+        self.shortage.admitted(full);
+        let most = self.max.min(self.ceiling.level());
+        if self.levels.upper() < most && self.shortage.is_over(self.limit) {
+            self.levels = Levels::new(most);
+            self.start_cycle();
+            return self.limit != before;
+        }
         if ticket.is_quiet || ticket.epoch != self.epoch {
             return false;
         }
-        let full = in_flight >= 0.95 * f64::from(ticket.limit);
         // With room to spare, a quick failure says nothing about the limit.
         if outcome == Outcome::NoRoom && full {
             if let Some((pool, is_exact)) = self.ceiling.refused(in_flight, took, self.usual) {
@@ -245,10 +254,11 @@ impl TwoPoint {
     /// If calls seem to queue inside the service, though the limit is not in use, by how much longer they take, as a logarithm.
     fn crowded(&mut self, ticket: Ticket, took: f64, outcome: Outcome) -> Option<f64> {
         // A call without an answer may have hung.
-        if (self.limit as f64) < self.max || outcome != Outcome::Good {
+        if outcome != Outcome::Good {
             return None;
         }
-        self.crowding.record(ticket.in_flight, took).filter(|_| self.shortage.is_shown())
+        let longer = self.crowding.record(ticket.in_flight, took);
+        longer.filter(|_| self.limit as f64 >= self.max && self.shortage.is_shown())
     }
 
     /// Whether the limit may be wrong, so that it is worth a measurement. At its maximum, which somebody has chosen, only crowding shows that.

@@ -55,6 +55,23 @@ fn limit_that_is_never_reached_comes_down_where_calls_queue() {
     assert!((9..=16).contains(&limit.limit()), "{}", limit.limit());
 }
 
+/// A service that becomes slower for its own reasons needs more calls in flight, and would take long to show that at a low limit.
+#[test]
+fn limit_is_the_maximum_again_when_calls_have_time_and_room() {
+    let mut calls = Closed::new(Bounds { start: 64, max: 64, objective: None });
+    calls.rest(100, 10 * MS);
+    (0..64).for_each(|_| calls.limit.note_time(true));
+    calls.run(10_000, ten_slots);
+    let learned = calls.limit.limit();
+    assert!(learned <= 20, "{learned}");
+    calls.rest(64 * learned as u32 / 2, 10 * MS);
+    calls.run(2 * learned as u32, ten_slots);
+    calls.rest(64 * learned as u32 - 1, 10 * MS);
+    assert_eq!(calls.limit.limit(), learned, "it was in use meanwhile");
+    calls.rest(learned as u32, 10 * MS);
+    assert_eq!(calls.limit.limit(), 64);
+}
+
 /// The same where nothing queues: an asynchronous service with as many calls in flight as there are.
 #[test]
 fn limit_that_is_never_reached_stays_where_nothing_queues() {
