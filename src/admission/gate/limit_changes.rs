@@ -32,10 +32,8 @@ impl Gate {
             Verdict::Transient => Outcome::NoRoom,
             _ => Outcome::Failed,
         };
-        let is_short = match outcome {
-            Outcome::Late => Some(true),
-            _ => had.map(|had| is_short(took, had)),
-        };
+        // A call that its caller cancelled early, as a hedge that is no longer needed, was not short of time.
+        let is_short = had.map(|had| is_short(took, had));
         let is_well = outcome == Outcome::Good && is_short == Some(false);
         if is_well && ticket.is_quiet() && self.is_quiet.load(Ordering::Relaxed) && !is_sampled(took) {
             return;

@@ -265,3 +265,17 @@ async fn limit_is_learned_after_a_quiet_time() {
     assert!((7..=20).contains(&gate.limit()), "{}", gate.limit());
     assert!(!gate.is_quiet.load(Ordering::Relaxed));
 }
+
+/// A caller that hedges cancels some of its calls.
+#[tokio::test(start_paused = true)]
+async fn calls_that_are_cancelled_early_are_not_short_of_time() {
+    let law = Law::TwoPoint { objective: None };
+    let gate = Arc::new(Gate::observed(law, 64, Order::Fifo.into(), Instruments::nameless(LayerKind::Bulkhead)));
+    for (took, is_quiet) in [(10, true), (900, false)] {
+        for _ in 0..100 {
+            let Ok(Admitted::Now(permit)) = admit(&gate, wanted(1)) else { panic!("it is free") };
+            gate.record(time::now(), Verdict::Abandoned, (took * MS).into(), Some(1000 * MS), permit.ticket());
+        }
+        assert_eq!(gate.is_quiet.load(Ordering::Relaxed), is_quiet, "{took}");
+    }
+}

@@ -95,10 +95,11 @@ impl<S, Req, F> AdmittedCall<S, Req, F> {
         let max_waiting = settings.max_waiting(gate.limit());
         match Gate::admit(gate, now, wanted, max_waiting, settings.max_wait) {
             Ok(Admitted::Now(permit)) => {
-                let mut serving = Serving::new(permit, now, upload);
+                let deadline = CallDeadline::within(now, &context, settings.max_hold);
+                let mut serving = Serving::new(permit, now, deadline, upload);
                 let call =
                     work::around(&mut serving.permit_state, || inner.call(request, now, gates.readiness_limit()));
-                let call = BoundedCall::new(call, CallDeadline::within(now, &context, settings.max_hold));
+                let call = BoundedCall::new(call, deadline);
                 Self::Running { call, serving: Some(serving), layer_id }
             }
             Ok(Admitted::Later(waiter)) => {
@@ -175,7 +176,7 @@ impl<S, Req, F> AdmittedCall<S, Req, F> {
                     // The bound starts with the permit, not with the wait for it.
                     let deadline = CallDeadline::within(now, context, *max_hold);
                     let layer_id = permit.gate().instruments().layer_id();
-                    let mut serving = Serving::new(permit, now, upload.take());
+                    let mut serving = Serving::new(permit, now, deadline, upload.take());
                     let call: Call<S, Req, F> = work::around(&mut serving.permit_state, || inner.call(request));
                     self.set(Self::Running {
                         call: BoundedCall::new(call, deadline),

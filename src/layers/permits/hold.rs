@@ -78,6 +78,8 @@ pub(crate) struct Serving {
     /// `None` if the layer is disabled, and once the call has its response.
     pub(crate) permit_state: Option<PermitState>,
     since: Instant,
+    /// The deadline of the answer.
+    deadline: Instant,
     /// A call that was never polled says nothing about the dependency, however long it was kept.
     pub(crate) polled: bool,
 }
@@ -85,7 +87,7 @@ pub(crate) struct Serving {
 impl Serving {
     /// Starts at the grant of the permit. With an `upload`, the request body can return the permit for a while.
     #[inline]
-    pub(crate) fn new(permit: Permit, now: Instant, upload: Option<Shared<Upload>>) -> Self {
+    pub(crate) fn new(permit: Permit, now: Instant, deadline: CallDeadline, upload: Option<Shared<Upload>>) -> Self {
         let permit_state = match upload {
             None => PermitState::Own(permit),
             Some(upload) => {
@@ -94,12 +96,12 @@ impl Serving {
                 PermitState::Lent(gate, upload)
             }
         };
-        Self { permit_state: Some(permit_state), since: now, polled: false }
+        Self { permit_state: Some(permit_state), since: now, deadline: deadline.at(), polled: false }
     }
 
     /// For a layer that is disabled.
     pub(crate) fn free(now: Instant) -> Self {
-        Self { permit_state: None, since: now, polled: false }
+        Self { permit_state: None, since: now, deadline: Instant::MAX, polled: false }
     }
 
     /// The head of the response has arrived. If the body may continue after the deadline, only the time to the head had to fit into
@@ -126,7 +128,7 @@ impl Drop for Serving {
             let (permit_state, away) = permit_state.recalled(now);
             if self.polled {
                 let held = now.since(self.since).saturating_sub(away);
-                record(&permit_state, now, Verdict::Abandoned, held.into(), None);
+                record(&permit_state, now, Verdict::Abandoned, held.into(), self.deadline.since(self.since));
             }
         }
     }
@@ -134,9 +136,9 @@ impl Drop for Serving {
 
 /// Records the end of a call, in the estimate and in the metrics.
 #[inline]
-fn record(permit_state: &PermitState, now: Instant, verdict: Verdict, took: Took, had: Option<Duration>) {
+fn record(permit_state: &PermitState, now: Instant, verdict: Verdict, took: Took, had: Duration) {
     let gate = permit_state.gate();
-    gate.record(now, verdict, took, had, permit_state.ticket());
+    gate.record(now, verdict, took, Some(had), permit_state.ticket());
     observed::record(gate.instruments(), verdict, took.held);
 }
 
@@ -164,7 +166,7 @@ impl Hold {
             let held = now.since(self.since);
             let needed = self.head_at.map_or(held, |head_at| head_at.since(self.since));
             let had = self.deadline.at().since(self.since);
-            record(&permit_state, now, verdict, Took { held, needed }, Some(had));
+            record(&permit_state, now, verdict, Took { held, needed }, had);
         }
     }
 }
