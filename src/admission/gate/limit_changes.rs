@@ -13,15 +13,19 @@ impl Gate {
     /// Permits were granted to a call of this weight.
     #[inline]
     pub(super) fn begin(&self, weight: u32) -> Option<Ticket> {
-        if !self.learns.load(Ordering::Relaxed) {
+        // A call without a weight takes no permit, and says nothing about their number.
+        if weight == 0 || !self.learns.load(Ordering::Relaxed) {
             return None;
         }
         // The limit is in use if another call like this one would have to wait, also if a few permits are free.
-        let in_flight = self.in_use().saturating_add(weight.saturating_sub(1)) as usize;
-        if self.is_quiet.load(Ordering::Relaxed) {
-            return Some(Ticket::quiet(in_flight));
-        }
-        lock(&self.learning).begin(in_flight)
+        let in_use = self.in_use();
+        let in_flight = in_use.saturating_add(weight - 1) as usize;
+        let ticket = if self.is_quiet.load(Ordering::Relaxed) {
+            Some(Ticket::quiet(in_flight))
+        } else {
+            lock(&self.learning).begin(in_flight)
+        };
+        ticket.map(|ticket| ticket.among(in_use.saturating_sub(weight) as usize + 1))
     }
 
     /// A call has returned its permit.
@@ -34,7 +38,7 @@ impl Gate {
         };
         // A call that its caller cancelled early, as a hedge that is no longer needed, was not short of time.
         let is_short = had.map(|had| is_short(took, had));
-        let is_well = outcome == Outcome::Good && is_short == Some(false);
+        let is_well = outcome != Outcome::NoRoom && is_short == Some(false);
         if is_well && ticket.is_quiet() && self.is_quiet.load(Ordering::Relaxed) && !is_sampled(took) {
             return;
         }

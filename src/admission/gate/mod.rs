@@ -86,7 +86,6 @@ impl Gate {
                 return Err(Refusal::new(Reason::DeadlineExpired));
             }
             if !gate.should_try(now, deadline) {
-                gate.learn_refusal();
                 return Err(gate.refuse_short_deadline(now, deadline));
             }
         }

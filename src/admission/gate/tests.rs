@@ -256,8 +256,11 @@ async fn limit_is_learned_after_a_quiet_time() {
     }
     assert!(gate.is_quiet.load(Ordering::Relaxed));
     let mut permits = std::collections::VecDeque::new();
-    for _ in 0..5000 {
+    for n in 0..5000 {
         permits.extend(std::iter::from_fn(take));
+        if n % 8 == 0 {
+            gate.learn_refusal();
+        }
         // Ten slots, and twice as much time as calls take with fifty others.
         let took = MS * gate.in_use().max(10);
         end(permits.pop_front().expect("the limit is at least one"), took, 100 * MS);
@@ -278,4 +281,18 @@ async fn calls_that_are_cancelled_early_are_not_short_of_time() {
         }
         assert_eq!(gate.is_quiet.load(Ordering::Relaxed), is_quiet, "{took}");
     }
+}
+
+/// A heavy call takes longer, and uses many permits, for its own reasons.
+#[tokio::test(start_paused = true)]
+async fn heavy_call_is_not_among_many_others() {
+    let law = Law::TwoPoint { objective: None };
+    let gate = Arc::new(Gate::observed(law, 64, Order::Fifo.into(), Instruments::nameless(LayerKind::Bulkhead)));
+    for n in 0..2000 {
+        let weight = if n % 4 == 0 { 16 } else { 1 };
+        let Ok(Admitted::Now(permit)) = admit(&gate, wanted(weight)) else { panic!("it is free") };
+        let took = (20 * MS) * weight;
+        gate.record(time::now(), Verdict::Success, took.into(), Some(500 * MS), permit.ticket());
+    }
+    assert_eq!(gate.limit(), 64);
 }

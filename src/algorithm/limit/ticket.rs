@@ -25,13 +25,27 @@ pub(crate) struct Ticket {
     pub(super) in_flight: u32,
     /// The limit at that time.
     pub(super) limit: u32,
+    /// The permits in use by others, and one: a heavy call that is alone is not among many.
+    pub(super) among: u32,
     /// Nothing was asked at that time, so the admission was not counted.
     pub(super) is_quiet: bool,
 }
 
 impl Ticket {
     pub(super) fn new(in_flight: usize, limit: usize, epoch: u32, index: u32) -> Self {
-        Self { epoch, index, in_flight: saturate(in_flight), limit: saturate(limit), is_quiet: false }
+        Self {
+            epoch,
+            index,
+            in_flight: saturate(in_flight),
+            limit: saturate(limit),
+            among: saturate(in_flight),
+            is_quiet: false,
+        }
+    }
+
+    /// The permits in use by others when it began, and one.
+    pub(crate) fn among(self, permits: usize) -> Self {
+        Self { among: saturate(permits), ..self }
     }
 
     /// Of an admission while [nothing is asked](super::Limit::is_quiet).

@@ -128,7 +128,8 @@ impl Drop for Serving {
             let (permit_state, away) = permit_state.recalled(now);
             if self.polled {
                 let held = now.since(self.since).saturating_sub(away);
-                record(&permit_state, now, Verdict::Abandoned, held.into(), self.deadline.since(self.since));
+                let had = self.deadline.since(self.since).saturating_sub(away);
+                record(&permit_state, now, Verdict::Abandoned, held.into(), had);
             }
         }
     }

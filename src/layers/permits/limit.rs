@@ -19,10 +19,10 @@ pub enum Limit {
     /// It starts at the maximum, and is questioned only while one call in sixteen is short of time: it is refused for want of a permit, gets
     /// no answer before its deadline, or takes more than half of the time until then. So a service that answers in time is never held back to
     /// measure it, however busy it is. Under overload the limit comes down within some hundred calls, if calls take twice as long among many
-    /// others as among few. When 64 times as many calls as the limit have had time enough and room to spare, it is the maximum again.
+    /// others as among few. When 64 times as many calls as the limit have had time enough, in a row, it is the maximum again.
     ///
-    /// Not every saturated service queues: if calls take as long at a lower limit, the limit goes back up. Each such comparison gives the
-    /// service a third less for some of the calls, and the next one follows after up to 24 times as many. A response whose body
+    /// Not every saturated service queues: if calls take as long at a lower limit, the limit goes back up. The first comparison gives the
+    /// service half for some of the calls, later ones two thirds, and the next one follows after up to 24 times as many calls. A response whose body
     /// holds its permit for more than twice as long as its head took says nothing. While most calls fail, nothing is learned: a limit that has
     /// come down before stays low until they succeed. By hand its maximum is set.
     ///

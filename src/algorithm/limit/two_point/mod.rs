@@ -27,7 +27,8 @@
 //!   errors, doubles the hold, up to 24 windows; after any other the next cycle follows at once. So it does when the times change by
 //!   a fifth and by four standard errors, and if they became longer by half, with `B` at half of `H`.
 //!
-//! Nothing is measured unless the limit is in use all the time, and calls are short of time ([`shortage`]). With room to spare the limit
+//! Nothing is measured unless the limit is in use all the time, and calls are short of time ([`shortage`]); at the maximum, only where
+//! [`crowding`] was seen. With room to spare the limit
 //! stays as it is: it cannot be wrong, and no call is refused to find out. A window counts the calls that were admitted in it. What was admitted before a change of the limit,
 //! and as many calls after it as the limit allows, still meet the queue of the old limit, and are skipped.
 //!
@@ -35,7 +36,7 @@
 //! window at half of the limit shows a queue, the next one is there: far apart, few calls tell the two points apart, and the limit goes to
 //! what they show at once.
 //!
-//! When 64 times as many calls as the limit have had time enough and room to spare, it is the maximum again.
+//! When 64 times as many calls as the limit have had time enough, in a row, it is the maximum again.
 //!
 //! Two points do not show everything. A [`ceiling`] follows refusals of the service, and a [`guard`] acts when most calls get no answer,
 //! or take longer than an objective.
@@ -219,14 +220,17 @@ impl TwoPoint {
         let before = self.limit;
         if let Some(longer) = self.crowded(ticket, took, outcome) {
             self.crowding = Crowding::default();
-            self.levels = Levels::crowded(in_flight, longer);
+            self.levels = Levels::crowded(f64::from(ticket.among), longer);
             self.start_cycle();
             return self.limit != before;
         }
         let full = in_flight >= 0.95 * self.limit as f64;
-        self.shortage.admitted(full);
+        if outcome == Outcome::NoRoom && full {
+            self.shortage.record(true);
+        }
         let most = self.max.min(self.ceiling.level());
-        if self.levels.upper() < most && self.shortage.is_over(self.limit) {
+        let is_lowered = (self.limit as f64) < most.floor() || self.levels.is_rough();
+        if is_lowered && self.shortage.is_over(self.limit) {
             self.levels = Levels::new(most);
             self.start_cycle();
             return self.limit != before;
@@ -257,19 +261,22 @@ impl TwoPoint {
         if outcome != Outcome::Good {
             return None;
         }
-        let longer = self.crowding.record(ticket.in_flight, took);
+        let longer = self.crowding.record(ticket.among, took);
         longer.filter(|_| self.limit as f64 >= self.max && self.shortage.is_shown())
     }
 
     /// Whether the limit may be wrong, so that it is worth a measurement. At its maximum, which somebody has chosen, only crowding shows that.
     fn is_questioned(&self) -> bool {
-        let is_max = self.levels.upper() >= self.max;
+        let is_max = self.limit as f64 >= self.max;
         self.shortage.is_shown() && (!is_max || self.levels.is_rough())
     }
 
     /// See [`Limit::is_quiet`](super::Limit::is_quiet).
     pub(crate) fn is_quiet(&self) -> bool {
-        self.limit as f64 >= self.max && !self.levels.is_rough() && self.shortage.is_far()
+        self.limit as f64 >= self.max
+            && self.objective.is_infinite()
+            && !self.levels.is_rough()
+            && self.shortage.is_far()
     }
 
     /// See [`Limit::note_time`](super::Limit::note_time).

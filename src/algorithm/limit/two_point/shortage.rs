@@ -17,7 +17,7 @@ const SHARE: u32 = 2;
 /// So many calls are no accident.
 const ONE_IN: f64 = 16.0;
 
-/// An overload is over after so many times the limit of calls that all had time enough, and room to spare.
+/// An overload is over after so many times the limit of calls that all had time enough.
 const ROUNDS: f64 = 64.0;
 
 /// The calls over which the share is averaged.
@@ -28,27 +28,20 @@ const MEMORY: f64 = 64.0;
 pub(super) struct Shortage {
     /// Of the last calls; `None` while nothing is known.
     share: Option<f64>,
-    /// Calls in a row that had time enough, and were admitted with room to spare.
+    /// Calls in a row that had time enough.
     easy: u32,
 }
 
 impl Shortage {
     pub(super) fn record(&mut self, is_short: bool) {
-        if is_short {
-            self.easy = 0;
-        }
+        self.easy = if is_short { 0 } else { self.easy.saturating_add(1) };
         let share = self.share.unwrap_or(0.0);
         self.share = Some(share + (f64::from(u8::from(is_short)) - share) / MEMORY);
     }
 
-    /// A call was admitted while the limit was in use, or with room to spare.
-    pub(super) fn admitted(&mut self, is_full: bool) {
-        self.easy = if is_full { 0 } else { self.easy.saturating_add(1) };
-    }
-
-    /// Whether calls have had time and room for so long that a limit for them no longer matters.
+    /// Whether calls have had time enough for so long that a limit for them no longer matters.
     pub(super) fn is_over(self, limit: usize) -> bool {
-        self.share.is_some() && f64::from(self.easy) >= ROUNDS * limit as f64
+        f64::from(self.easy) >= ROUNDS * limit as f64
     }
 
     /// Whether calls are known to have time enough.

@@ -46,6 +46,14 @@ impl Closed {
         }
     }
 
+    /// The same, and each has time enough.
+    fn rest_with_time(&mut self, calls: u32) {
+        for _ in 0..calls {
+            self.limit.note_time(false);
+            self.rest(1, 10 * MS);
+        }
+    }
+
     fn fill(&mut self) {
         while self.in_flight.len() < self.limit.limit() {
             let ticket = self.limit.begin(self.in_flight.len() + 1);

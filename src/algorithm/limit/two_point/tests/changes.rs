@@ -57,18 +57,57 @@ fn limit_that_is_never_reached_comes_down_where_calls_queue() {
 
 /// A service that becomes slower for its own reasons needs more calls in flight, and would take long to show that at a low limit.
 #[test]
-fn limit_is_the_maximum_again_when_calls_have_time_and_room() {
+fn limit_is_the_maximum_again_when_calls_have_time() {
     let mut calls = Closed::new(Bounds { start: 64, max: 64, objective: None });
     calls.rest(100, 10 * MS);
     (0..64).for_each(|_| calls.limit.note_time(true));
     calls.run(10_000, ten_slots);
     let learned = calls.limit.limit();
     assert!(learned <= 20, "{learned}");
-    calls.rest(64 * learned as u32 / 2, 10 * MS);
-    calls.run(2 * learned as u32, ten_slots);
-    calls.rest(64 * learned as u32 - 1, 10 * MS);
-    assert_eq!(calls.limit.limit(), learned, "it was in use meanwhile");
-    calls.rest(learned as u32, 10 * MS);
+    calls.rest_with_time(64 * learned as u32 / 2);
+    calls.limit.note_time(true);
+    calls.rest_with_time(64 * learned as u32 / 2);
+    assert_ne!(calls.limit.limit(), 64, "a call was short of time meanwhile");
+    calls.rest_with_time(64 * 64);
+    assert_eq!(calls.limit.limit(), 64);
+}
+
+/// The same for services that can nearly work on the maximum, after any number of measurements.
+#[test]
+fn limit_finds_back_to_a_maximum_that_is_hardly_too_high() {
+    for max in 8..16 {
+        for calls_before in (500..4000).step_by(250) {
+            let mut calls = Closed::new(Bounds { start: max, max, objective: None });
+            calls.rest(100, 5 * MS);
+            for n in 0..calls_before {
+                calls.limit.note_time(n % 4 == 0);
+                calls.run(1, ten_slots);
+            }
+            for _ in 0..64 * max {
+                calls.limit.note_time(false);
+                calls.run(1, ten_slots);
+            }
+            calls.rest_with_time(64 * max as u32);
+            assert_eq!(calls.limit.limit(), max, "after {calls_before} calls");
+            assert!(calls.limit.is_quiet());
+        }
+    }
+}
+
+/// Calls keep their permits for as long as ever, and the limit is in use: only a call that is short of time shows that it matters.
+#[test]
+fn limit_in_use_finds_back_when_calls_have_time() {
+    let mut calls = Closed::new(Bounds { start: 64, max: 64, objective: None });
+    calls.rest(100, 10 * MS);
+    for _ in 0..10_000 {
+        calls.limit.note_time(true);
+        calls.run(1, ten_slots);
+    }
+    assert!(calls.limit.limit() <= 20);
+    for _ in 0..64 * 64 {
+        calls.limit.note_time(false);
+        calls.run(1, |_| (10 * MS, Outcome::Good));
+    }
     assert_eq!(calls.limit.limit(), 64);
 }
 

@@ -26,7 +26,7 @@ proptest! {
     ) {
         let mut closed = Closed::new(Bounds { start, max, objective });
         let max = max.max(1);
-        let mut tickets = vec![Ticket { epoch: u32::MAX, index: u32::MAX, in_flight: 0, limit: 0, is_quiet: false }];
+        let mut tickets = vec![Ticket { epoch: u32::MAX, index: u32::MAX, in_flight: 0, limit: 0, among: 0, is_quiet: false }];
         for (n, took, outcome, again, times) in calls {
             for _ in 0..times {
                 tickets.push(closed.limit.begin(n as usize % (2 * max)));
