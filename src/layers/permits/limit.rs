@@ -11,6 +11,7 @@ use crate::algorithm::limit::Law;
 #[non_exhaustive]
 pub enum Limit {
     /// The configured maximum.
+    #[default]
     Fixed,
     /// Seawall's own law. It compares how long calls take at the limit and at a lower one. If they take longer at the limit, they queue
     /// inside the service, and the ratio says how many it works on at once; the limit is that number and some slack. It knows no
@@ -26,9 +27,11 @@ pub enum Limit {
     /// holds its permit for more than twice as long as its head took says nothing. While most calls fail, nothing is learned: a limit that has
     /// come down before stays low until they succeed. By hand its maximum is set.
     ///
+    /// A service that becomes several times slower for its own reasons, without a queue, loses some seconds' worth of calls to a comparison if its
+    /// calls are short of time meanwhile. That is why it is not the default.
+    ///
     /// Several clients of one service measure each other's comparisons, too. There the service's own load shedder knows better, and
     /// a client with few calls in flight never reaches its limit.
-    #[default]
     Learned,
     /// Additive increase, multiplicative decrease, from 20: one more after a success while half of the limit is in use, and a tenth less after a
     /// call that was cut, took 5 s or failed with a plain 500 or 503. As in Netflix' concurrency-limits. A service that is slow and answers keeps its limit.

@@ -1,8 +1,8 @@
 //! Whether calls are short of time.
 //!
 //! A service that is used nearly to its capacity has calls that queue inside it, and serves all of them in time. To measure its knee, or
-//! to hold calls back before it, would do them no good, and a limit that is a little too low would do harm. So a limit that is not in use
-//! is questioned only while calls fail for want of time, or nearly do: one in [`ONE_IN`] gets no answer in time, or has to be refused
+//! to hold calls back before it, would do them no good, and a limit that is a little too low would do harm. So a limit is
+//! questioned only while calls fail for want of time, or nearly do: one in [`ONE_IN`] gets no answer in time, or has to be refused
 //! because it could not get one, or takes more than [`SHARE`] of the time that it has.
 //!
 //! When that is long over, the limit is the maximum again. What was learned may no longer be true: a service that has to wait longer for

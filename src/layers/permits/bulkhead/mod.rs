@@ -9,7 +9,7 @@
 //!
 //! # How it behaves
 //! - **Permits:** a call takes one, or as many as it [weighs](BulkheadLayer::weighed_by), and holds them until it is over. There are
-//!   `max_concurrent` until calls are short of time, and then as many as is learned, or always as many: see [`Limit`].
+//!   `max_concurrent`, or as many as is learned while calls are short of time: see [`Limit`].
 //! - **Waiting:** by [priority](crate::context::Priority), then in the configured [`Order`]. A small share of the permits (`low_priority_share`) goes to lower priorities all the same. Light calls do not overtake a
 //!   heavy call of their priority. Three bounds apply to the wait. A call is refused at once if its expected wait, given how long permits were
 //!   held lately, exceeds its deadline. It is refused when the time left is less than most calls take. And it is refused after
@@ -43,7 +43,8 @@
 //! - **Measured:** how long a call holds its permits; [`evidence`](crate::evidence) has the table.
 //! - **A name** ([`named`](BulkheadLayer::named)) shows the layer in metrics, logs, refusals and the [registry](crate::registry):
 //!   permits, queue, limit, and by verdict how long permits were held. In the registry its limit can also be set by hand.
-//! - **Cost:** an `Arc` clone, two atomic updates and one clock read; a short lock while calls wait.
+//! - **Cost:** an `Arc` clone, two atomic updates and one clock read; a short lock while calls wait. With a limit that learns: a short lock in one
+//!   call of sixteen, and two in each while calls are short of time or the limit is below its maximum.
 //! - **Place:** inside retry, so that attempts hold no permit during their backoff; outside the circuit breaker, which then judges the
 //!   dependency without our queue.
 //!

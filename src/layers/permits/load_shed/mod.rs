@@ -9,7 +9,7 @@
 //! until the end of the response.
 //!
 //! # How it behaves
-//! - **The limit** of calls that are served at once is `max_in_flight` until calls are short of time, and then learned, or fixed: see [`Limit`].
+//! - **The limit** of calls that are served at once is `max_in_flight`, or learned while calls are short of time: see [`Limit`].
 //! - **Admission:** calls beyond the limit wait, by [priority](crate::context::Priority), in a queue that is short enough to be served
 //!   within a few service times. A small share of the permits (`low_priority_share`) goes to lower priorities all the same. If the queue
 //!   is full, a call of higher priority displaces the last one.
@@ -42,7 +42,8 @@
 //! - **Measured:** how long a call holds its permit; [`evidence`](crate::evidence) has the table.
 //! - **A name** ([`named`](LoadShedLayer::named)) shows the layer in metrics, logs, refusals and the [registry](crate::registry):
 //!   permits, queue, limit, and by verdict how long permits were held. In the registry its limit can also be set by hand.
-//! - **Cost:** an `Arc` clone, two atomic updates and one clock read; a short lock while calls wait. With `max_lag`: a short lock more, and for each runtime
+//! - **Cost:** an `Arc` clone, two atomic updates and one clock read; a short lock while calls wait. With a limit that learns: a short lock in one
+//!   call of sixteen, and two in each while calls are short of time or the limit is below its maximum. With `max_lag`: a short lock more, and for each runtime
 //!   one task that wakes up at most twenty times a second.
 //! - **Place:** innermost, directly around the service: inside the layers that turn refusals into responses and set the deadline.
 //!
