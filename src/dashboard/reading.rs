@@ -93,11 +93,13 @@ impl Reading {
     }
 }
 
-/// The state to show for this second. It is half-open if the breaker left half-open within the last interval: when a probe fails
-/// at once, no sample would show that state.
+/// The state to show for this second. It is half-open if the breaker left half-open within half of the last interval: when a probe fails
+/// at once, no sample would show that state. Breaks may be shorter than an interval, and with all of it no sample would show them.
 fn seen(breaker: &BreakerCondition) -> State {
-    match breaker.last_transition {
-        Some(last) if breaker.state == State::Open && last.from == State::HalfOpen && last.ago <= INTERVAL => last.from,
+    match &breaker.last_transition {
+        Some(last) if breaker.state == State::Open && last.from == State::HalfOpen && last.ago <= INTERVAL / 2 => {
+            last.from
+        }
         _ => breaker.state,
     }
 }
