@@ -74,7 +74,7 @@
 //! - **A refusal is typed and useful** ([`error::Rejected`]), and an error of the inner service is never replaced by one of
 //!   seawall.
 //! - **A successful call** allocates nothing and formats nothing. It takes no lock but short ones that no foreign code runs under:
-//!   for the counts of a circuit breaker or a retry budget, where a limit is being measured, and where state is kept per key. Over HTTP and gRPC there are costs:
+//!   for the counts of a circuit breaker or a retry budget, where a limit is learned, and where state is kept per key. Over HTTP and gRPC there are costs:
 //!   where a layer holds a body that is not empty, where a retry keeps a request, and where headers are written. The types that do
 //!   so document the cost.
 //!

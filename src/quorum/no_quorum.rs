@@ -75,7 +75,7 @@ impl fmt::Display for NoQuorum {
                 Vote::Missing => write!(f, "{comma}none")?,
             }
             if let Some(Some(endpoint)) = endpoints.get(index) {
-                write!(f, " from `{endpoint}`")?;
+                write!(f, " at `{endpoint}`")?;
             }
         }
         Ok(())

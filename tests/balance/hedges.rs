@@ -89,8 +89,8 @@ async fn quorum_counts_an_endpoint_once() {
     let error = quorum(3, 2).layer(balance.clone()).oneshot(0).await.unwrap_err();
     assert_eq!(rejection(&error).map(|rejected| rejected.reason()), Some(Reason::NoQuorum));
     let error: &NoQuorum = error.downcast_ref().unwrap();
-    let text = "2 of 3 endpoints have to agree: answer 1 from `0`, answer 1 (same endpoint) from `0`, \
-                answer 1 (same endpoint) from `0`";
+    let text = "2 of 3 endpoints have to agree: answer 1 at `0`, answer 1 (same endpoint) at `0`, \
+                answer 1 (same endpoint) at `0`";
     assert!(error.to_string().ends_with(text), "{error}");
     assert_eq!(servers.calls(), [3]);
     assert_eq!(quorum(3, 1).layer(balance).oneshot(0).await.unwrap(), 0, "one vote is enough");

@@ -57,8 +57,7 @@ impl Average {
         let elapsed = now.nanos_since(self.at()) as f64;
         let samples = self.samples.load(Ordering::Relaxed).saturating_add(1);
         let by_time = elapsed / (elapsed + nanos(MEMORY) as f64);
-        let by_number = if f64::from(samples) * MIN_SHARE < 1.0 { 1.0 / f64::from(samples) } else { 0.0 };
-        let share = by_time.clamp(MIN_SHARE, MAX_SHARE).max(by_number);
+        let share = by_time.clamp(MIN_SHARE, MAX_SHARE).max(1.0 / f64::from(samples));
         self.store(now, before + (sample - before) * share, samples);
     }
 

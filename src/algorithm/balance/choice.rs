@@ -126,10 +126,9 @@ impl<'a, F: Fn(usize) -> Option<Candidate<'a>>> Pool<'_, F> {
         let candidate = (self.candidate)(endpoint)?;
         let full = self.table.weight(endpoint);
         let weight = full * candidate.warmth.clamp(0.0, 1.0);
-        let own = f64::from(candidate.load.taken()) / weight;
         // Other clients know nothing of its warmth here.
-        let others = candidate.load.reported_above_average(self.now, self.set);
-        let load = if others == 0.0 { own } else { own + others / full };
+        let others = candidate.load.reported_above_average(self.now, self.set) / full;
+        let load = f64::from(candidate.load.taken()) / weight + others;
         (weight > 0.0).then_some(Drawn { endpoint, candidate, weight, load })
     }
 
@@ -193,7 +192,7 @@ impl Drawn<'_> {
         };
         let (own_standing, other_standing) = (standing(own, self.load), standing(other, first.load));
         // Loads of unequal weights come in steps of unequal size. The difference of the steps is not a difference of loads.
-        let step = if self.weight < first.weight { 1.0 / self.weight - 1.0 / first.weight } else { 0.0 };
+        let step = 1.0 / self.weight - 1.0 / self.weight.max(first.weight);
         let less_loaded = self.load + step < first.load;
         match (own_standing, other_standing, own, other) {
             (Standing::Outlying, Standing::Cold | Standing::Hot, ..) | (Standing::Hot, Standing::Cold, ..) => false,

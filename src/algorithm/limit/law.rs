@@ -90,7 +90,7 @@ impl Limit {
     pub(crate) fn begin(&mut self, in_flight: usize) -> Ticket {
         match self {
             Self::TwoPoint(law) => law.begin(in_flight),
-            _ => Ticket::new(in_flight, self.limit(), 0, 0),
+            _ => Ticket::new(in_flight, 0, 0),
         }
     }
 

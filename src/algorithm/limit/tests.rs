@@ -99,7 +99,7 @@ fn gradient() -> Gradient {
 
 fn full_sample(law: &mut Gradient, took: Duration) -> f64 {
     let in_flight = law.limit();
-    let _ = law.end(Ticket::new(in_flight, in_flight, 0, 0), took, Outcome::Good);
+    let _ = law.end(Ticket::new(in_flight, 0, 0), took, Outcome::Good);
     law.exact()
 }
 
@@ -111,7 +111,7 @@ fn gradient_grows_while_times_are_constant() {
         assert!((limit - (20.0 + 0.8 * f64::from(n))).abs() < 1e-6, "{n}: {limit}");
     }
     let mut law = gradient();
-    let _ = law.end(Ticket::new(5, 20, 0, 0), 10 * MS, Outcome::Good);
+    let _ = law.end(Ticket::new(5, 0, 0), 10 * MS, Outcome::Good);
     assert_eq!(law.limit(), 20, "not in use");
 }
 

@@ -23,24 +23,15 @@ pub(crate) struct Ticket {
     pub(super) index: u32,
     /// The calls in flight, this one included.
     pub(super) in_flight: u32,
-    /// The limit at that time.
-    pub(super) limit: u32,
     /// The permits in use by others, and one: a heavy call that is alone is not among many.
     pub(super) among: u32,
-    /// Nothing was asked at that time, so the admission was not counted.
+    /// A sample of the calls was enough then, so the admission was not counted.
     pub(super) is_quiet: bool,
 }
 
 impl Ticket {
-    pub(super) fn new(in_flight: usize, limit: usize, epoch: u32, index: u32) -> Self {
-        Self {
-            epoch,
-            index,
-            in_flight: saturate(in_flight),
-            limit: saturate(limit),
-            among: saturate(in_flight),
-            is_quiet: false,
-        }
+    pub(super) fn new(in_flight: usize, epoch: u32, index: u32) -> Self {
+        Self { epoch, index, in_flight: saturate(in_flight), among: saturate(in_flight), is_quiet: false }
     }
 
     /// The permits in use by others when it began, and one.
@@ -48,9 +39,9 @@ impl Ticket {
         Self { among: saturate(permits), ..self }
     }
 
-    /// Of an admission while [nothing is asked](super::Limit::is_quiet).
+    /// Of an admission while [a sample is enough](super::Limit::is_quiet).
     pub(crate) fn quiet(in_flight: usize) -> Self {
-        Self { is_quiet: true, ..Self::new(in_flight, 0, 0, 0) }
+        Self { is_quiet: true, ..Self::new(in_flight, 0, 0) }
     }
 
     pub(crate) fn is_quiet(self) -> bool {

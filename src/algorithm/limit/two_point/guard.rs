@@ -3,8 +3,8 @@
 //! Two points show only whether calls take longer at the one than at the other. If they take equally long at both, and far too long,
 //! the cause is elsewhere: other clients of the service, or the service itself. In the first case each client has to lower its
 //! limit, in the second that would only lose throughput. So the guard tries: it lowers the limit step by step as long as most calls
-//! are too slow. When a few steps have not halved the time, it gives them back, and
-//! rests. It gives them back as well when the cause is over: then the time falls by far more than the limit did.
+//! are too slow. When a few steps have not halved the time, it gives them back, and rests. It gives them back as well when the cause is
+//! over: then the time falls by far more than the limit did.
 
 /// The steps after which they must have helped.
 const STEPS: u32 = 4;

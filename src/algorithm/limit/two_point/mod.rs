@@ -28,12 +28,12 @@
 //!   a fifth and by four standard errors, and if they became longer by half, with `B` at half of `H`.
 //!
 //! Nothing is measured unless the limit is in use all the time, and calls are short of time ([`shortage`]); at the maximum, only where
-//! [`crowding`] was seen. With room to spare the limit
-//! stays as it is: it cannot be wrong, and no call is refused to find out. A window counts the calls that were admitted in it. What was admitted before a change of the limit,
-//! and as many calls after it as the limit allows, still meet the queue of the old limit, and are skipped.
+//! [`crowding`] was seen. With room to spare the limit stays as it is: it cannot be wrong, and no call is refused to find out. A window
+//! counts the calls that were admitted in it. What was admitted before a change of the limit, and as many calls after it as the limit
+//! allows, still meet the queue of the old limit, and are skipped.
 //!
-//! [`crowding`] tells whether a limit at its maximum is right, and whether it is too high though it is not in use, and where the knee should be. If a short
-//! window at half of the limit shows a queue, the next one is there: far apart, few calls tell the two points apart, and the limit goes to
+//! [`crowding`] also shows a limit that is too high though it is not in use, and where the knee should be. If a short window at half of
+//! the calls in flight shows a queue, the next one is at that knee: far apart, few calls tell the two points apart, and the limit goes to
 //! what they show at once.
 //!
 //! When 64 times as many calls as the limit have had time enough, in a row, it is the maximum again.
@@ -196,7 +196,7 @@ impl TwoPoint {
     /// See [`Limit::begin`](super::Limit::begin).
     #[inline]
     pub(crate) fn begin(&mut self, in_flight: usize) -> Ticket {
-        let ticket = Ticket::new(in_flight, self.limit, self.epoch, self.admitted);
+        let ticket = Ticket::new(in_flight, self.epoch, self.admitted);
         self.admitted = self.admitted.saturating_add(1);
         ticket
     }
@@ -262,13 +262,13 @@ impl TwoPoint {
             return None;
         }
         let longer = self.crowding.record(ticket.among, took);
-        longer.filter(|_| self.limit as f64 >= self.max && self.shortage.is_shown())
+        longer.filter(|_| self.limit as f64 >= self.max && self.shortage.is_likely())
     }
 
     /// Whether the limit may be wrong, so that it is worth a measurement. At its maximum, which somebody has chosen, only crowding shows that.
     fn is_questioned(&self) -> bool {
         let is_max = self.limit as f64 >= self.max;
-        self.shortage.is_shown() && (!is_max || self.levels.is_rough())
+        self.shortage.is_likely() && (!is_max || self.levels.is_rough())
     }
 
     /// See [`Limit::is_quiet`](super::Limit::is_quiet).
@@ -276,7 +276,7 @@ impl TwoPoint {
         self.limit as f64 >= self.max
             && self.objective.is_infinite()
             && !self.levels.is_rough()
-            && self.shortage.is_far()
+            && self.shortage.have_time()
     }
 
     /// See [`Limit::note_time`](super::Limit::note_time).

@@ -3,15 +3,15 @@
 //! A service that is used nearly to its capacity has calls that queue inside it, and serves all of them in time. To measure its knee, or
 //! to hold calls back before it, would do them no good, and a limit that is a little too low would do harm. So a limit is
 //! questioned only while calls fail for want of time, or nearly do: one in [`ONE_IN`] gets no answer in time, or has to be refused
-//! because it could not get one, or takes more than [`SHARE`] of the time that it has.
+//! because it could not get one, or takes more than half of the time that it has ([`SHARE`]).
 //!
 //! When that is long over, the limit is the maximum again. What was learned may no longer be true: a service that has to wait longer for
 //! its own dependencies needs more calls in flight, and would take minutes to show it at a low limit.
 
 use std::time::Duration;
 
-/// Of the time that a call has when it is admitted. With ten slots and 25 times as much time as a call takes, one call in a hundred takes
-/// so long at 0.9 of the capacity, and one in three at 0.98.
+/// Of the time that a call has when it is admitted: a half. With ten slots and 25 times as much time as a call takes on average, hardly a
+/// call takes so long at 0.9 of the capacity, and one in ten at 0.98 (M/M/10).
 const SHARE: u32 = 2;
 
 /// So many calls are no accident.
@@ -29,27 +29,28 @@ pub(super) struct Shortage {
     /// Of the last calls; `None` while nothing is known.
     share: Option<f64>,
     /// Calls in a row that had time enough.
-    easy: u32,
+    in_time: u32,
 }
 
 impl Shortage {
     pub(super) fn record(&mut self, is_short: bool) {
-        self.easy = if is_short { 0 } else { self.easy.saturating_add(1) };
+        self.in_time = if is_short { 0 } else { self.in_time.saturating_add(1) };
         let share = self.share.unwrap_or(0.0);
         self.share = Some(share + (f64::from(u8::from(is_short)) - share) / MEMORY);
     }
 
     /// Whether calls have had time enough for so long that a limit for them no longer matters.
     pub(super) fn is_over(self, limit: usize) -> bool {
-        f64::from(self.easy) >= ROUNDS * limit as f64
+        f64::from(self.in_time) >= ROUNDS * limit as f64
     }
 
     /// Whether calls are known to have time enough.
-    pub(super) fn is_far(self) -> bool {
+    pub(super) fn have_time(self) -> bool {
         self.share.is_some_and(|share| share * MEMORY * 4.0 < 1.0)
     }
 
-    pub(super) fn is_shown(self) -> bool {
+    /// Whether too many calls are short of time, as far as anything is known.
+    pub(super) fn is_likely(self) -> bool {
         self.share.is_none_or(|share| share * ONE_IN >= 1.0)
     }
 }

@@ -54,6 +54,15 @@ impl Closed {
         }
     }
 
+    /// Calls that take `time(limit)`, while too many are short of time. Returns the lowest and the highest limit.
+    fn run_overloaded(&mut self, calls: u32, time: impl Fn(usize) -> (Duration, Outcome)) -> (usize, usize) {
+        let bounds = (0..calls).map(|_| {
+            self.limit.note_time(true);
+            self.run(1, &time)
+        });
+        bounds.fold((usize::MAX, 0), |(least, most), (one, other)| (least.min(one), most.max(other)))
+    }
+
     fn fill(&mut self) {
         while self.in_flight.len() < self.limit.limit() {
             let ticket = self.limit.begin(self.in_flight.len() + 1);

@@ -99,10 +99,7 @@ fn limit_finds_back_to_a_maximum_that_is_hardly_too_high() {
 fn limit_in_use_finds_back_when_calls_have_time() {
     let mut calls = Closed::new(Bounds { start: 64, max: 64, objective: None });
     calls.rest(100, 10 * MS);
-    for _ in 0..10_000 {
-        calls.limit.note_time(true);
-        calls.run(1, ten_slots);
-    }
+    calls.run_overloaded(10_000, ten_slots);
     assert!(calls.limit.limit() <= 20);
     for _ in 0..64 * 64 {
         calls.limit.note_time(false);
