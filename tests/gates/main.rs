@@ -3,6 +3,7 @@
 #![allow(clippy::disallowed_methods, reason = "tests sleep and look at the clock as users do")]
 
 mod lasting_overload;
+mod learned_limits;
 mod off;
 mod overload;
 mod permit_time;

@@ -27,8 +27,8 @@ pub enum Limit {
     /// holds its permit for more than twice as long as its head took says nothing. While most calls fail, nothing is learned: a limit that has
     /// come down before stays low until they succeed. By hand its maximum is set.
     ///
-    /// A service that becomes several times slower for its own reasons, without a queue, loses some seconds' worth of calls to a comparison if its
-    /// calls are short of time meanwhile. That is why it is not the default.
+    /// A service that becomes several times slower for its own reasons, without a queue, loses calls to comparisons while its calls are short of
+    /// time: in the simulation of the tests, up to a fifth of those of the slow spell. That is why it is not the default.
     ///
     /// Several clients of one service measure each other's comparisons, too. There the service's own load shedder knows better, and
     /// a client with few calls in flight never reaches its limit.

@@ -36,6 +36,9 @@
 //! the calls in flight shows a queue, the next one is at that knee: far apart, few calls tell the two points apart, and the limit goes to
 //! what they show at once.
 //!
+//! If it does not, for certain, the limit is the maximum again, and the question is asked again after 1,024 answers, then after twice as
+//! many each time.
+//!
 //! When 64 times as many calls as the limit have had time enough, in a row, it is the maximum again.
 //!
 //! Two points do not show everything. A [`ceiling`] follows refusals of the service, and a [`guard`] acts when most calls get no answer,
@@ -125,6 +128,9 @@ use crate::ground::time::nanos;
 /// Where times become longer by this factor, as a logarithm, the knee may be far below.
 const FAR: f64 = 0.4;
 
+/// The answers after the first question about crowding that was in vain, and at most: each doubles them.
+const RESTS: [u32; 2] = [1024, 16_384];
+
 /// The size of the windows that only ask whether calls queue at all: half of the precision is enough.
 const ROUGH: f64 = 0.25;
 
@@ -159,6 +165,9 @@ pub(crate) struct TwoPoint {
     /// The usual time, in nanoseconds; zero if unknown.
     usual: f64,
     crowding: Crowding,
+    /// The answers until crowding is looked at again, and the next such number.
+    rest: u32,
+    next_rest: u32,
     shortage: Shortage,
     ceiling: Ceiling,
     guard: Guard,
@@ -180,6 +189,8 @@ impl TwoPoint {
             noise: Noise::new(),
             usual: 0.0,
             crowding: Crowding::default(),
+            rest: 0,
+            next_rest: RESTS[0],
             shortage: Shortage::default(),
             ceiling: Ceiling::new(),
             guard: Guard::new(),
@@ -219,7 +230,6 @@ impl TwoPoint {
         }
         let before = self.limit;
         if let Some(longer) = self.crowded(ticket, took, outcome) {
-            self.crowding = Crowding::default();
             self.levels = Levels::crowded(f64::from(ticket.among), longer);
             self.start_cycle();
             return self.limit != before;
@@ -262,7 +272,9 @@ impl TwoPoint {
             return None;
         }
         let longer = self.crowding.record(ticket.among, took);
-        longer.filter(|_| self.limit as f64 >= self.max && self.shortage.is_likely())
+        self.rest = self.rest.saturating_sub(1);
+        let is_open = self.rest == 0 && self.limit as f64 >= self.max && !self.levels.is_rough();
+        longer.filter(|_| is_open && self.shortage.is_likely())
     }
 
     /// Whether the limit may be wrong, so that it is worth a measurement. At its maximum, which somebody has chosen, only crowding shows that.
@@ -337,10 +349,14 @@ impl TwoPoint {
                     if self.levels.confirm() {
                         self.measure(Phase::Low { high }, self.levels.lower());
                     } else {
+                        self.next_rest = RESTS[0];
+                        // It has been answered, and what some groups remember may be wrong.
+                        self.crowding = Crowding::default();
                         self.levels.decide(ratio, self.most());
                         self.hold();
                     }
                 }
+                _ if self.levels.is_rough() => self.dismiss(),
                 Some(ratio) if ratio.is_certain() => {
                     self.levels.descend();
                     if self.levels.hold() > 0 {
@@ -365,10 +381,23 @@ impl TwoPoint {
     /// There was room to spare, or there were only errors: nothing to learn.
     fn skip_window(&mut self) {
         match self.phase {
+            _ if self.levels.is_rough() => self.dismiss(),
             Phase::Hold { .. } => self.apply(self.limit as f64, self.usual),
             Phase::High => self.start_cycle(),
             Phase::Low { .. } | Phase::Again { .. } => self.hold(),
         }
+    }
+
+    /// It is not certain that calls queue, so the limit is the maximum again, and the next question comes later.
+    fn dismiss(&mut self) {
+        self.rest = self.next_rest;
+        self.next_rest = (2 * self.next_rest).min(RESTS[1]);
+        if self.rest == RESTS[1] {
+            // So often in vain: what some groups remember is no longer true.
+            self.crowding = Crowding::default();
+        }
+        self.levels = Levels::new(self.max);
+        self.start_cycle();
     }
 
     fn hold_on(&mut self, left: u32, base: Summary, now: Summary) {
