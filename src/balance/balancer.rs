@@ -28,6 +28,8 @@ pub(crate) struct Balancer {
     pub(super) settings: Arc<Settings<BalanceConfig>>,
     /// What calls read. Only replaced with `records` locked.
     pub(super) set: Swap<EndpointSet>,
+    /// That of the set.
+    version: AtomicU64,
     pub(super) common: Arc<SetState>,
     pub(super) queue: WaitQueue,
     pub(super) retries: RetryQueue,
@@ -59,6 +61,7 @@ impl Balancer {
             common,
             settings,
             set: Swap::from_pointee(set),
+            version: AtomicU64::new(0),
             records: Mutex::new(Vec::new()),
             departed: Mutex::new(Departed::default()),
             next_sweep: AtomicU64::new(0),
@@ -114,9 +117,20 @@ impl Balancer {
     }
 
     /// Replaces the set. Call it with `records` locked, and drop the former set without the lock.
-    pub(super) fn publish(&self, set: EndpointSet) -> Arc<EndpointSet> {
+    pub(super) fn publish(&self, mut set: EndpointSet) -> Arc<EndpointSet> {
         set.mark_panics();
-        self.set.swap(Arc::new(set))
+        set.version = self.version() + 1;
+        let version = set.version;
+        let replaced = self.set.swap(Arc::new(set));
+        // After the swap: who reads this version finds that set, or a newer one.
+        self.version.store(version, Ordering::Release);
+        replaced
+    }
+
+    /// The version of the set in force.
+    #[inline]
+    pub(super) fn version(&self) -> u64 {
+        self.version.load(Ordering::Acquire)
     }
 
     /// The epoch of a stream that is followed from now on, instead of the former one. Calls wait for its first set as they wait for a
@@ -171,9 +185,7 @@ impl Balancer {
 
     /// Whether there is another set by now.
     pub(super) fn is_replaced(&self, set: &EndpointSet) -> bool {
-        let current = self.set.load();
-        let current: &EndpointSet = &current;
-        !std::ptr::eq(current, set)
+        set.version < self.version()
     }
 
     /// The epoch of a task that supersedes the former one.

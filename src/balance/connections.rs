@@ -3,12 +3,13 @@
 use std::collections::HashMap;
 use std::fmt;
 use std::num::NonZeroU64;
+use std::ops::Deref;
 use std::sync::Arc;
 
+use super::balancer::Balancer;
 use super::client::{CallClient, Connect, EndpointClient};
 use super::endpoint::Endpoint;
-use super::endpoint_set::EndpointSet;
-use super::endpoint_state::EndpointState;
+use super::endpoint_set::{EndpointSet, Member};
 use crate::ground::sync::atomic::Ordering;
 use crate::ground::sync::{Mutex, Swap, foreign, lock};
 use crate::ground::time;
@@ -24,92 +25,112 @@ pub(super) struct Connections<S> {
     replacing: Mutex<()>,
 }
 
-/// The clients of one generation of the set, in the order of its members.
-struct Connected<S> {
-    generation: u64,
-    clients: Box<[Arc<EndpointClient<S>>]>,
+/// A set, and the clients of its members in their order: a call reads both at once.
+pub(super) struct Connected<S> {
+    pub(super) set: Arc<EndpointSet>,
+    clients: Arc<[Arc<EndpointClient<S>>]>,
 }
 
 impl<S: Clone> Connections<S> {
-    pub(super) fn new(set: &EndpointSet, connect: impl Fn(&Endpoint) -> S + Send + Sync + 'static) -> Self {
+    pub(super) fn new(set: &Arc<EndpointSet>, connect: impl Fn(&Endpoint) -> S + Send + Sync + 'static) -> Self {
         let connect: Arc<Connect<S>> = Arc::new(connect);
-        let none = Connected { generation: 0, clients: Box::new([]) };
-        let first = none.following(set, &connect);
+        let clients = set.members.iter().map(|member| Arc::new(EndpointClient::new(member, &connect))).collect();
+        let first = Connected { set: Arc::clone(set), clients };
         first.clients.iter().for_each(|client| drop(client.for_call()));
         Self { connect, current: Swap::from_pointee(first), replacing: Mutex::new(()) }
     }
 
-    /// A client of the endpoint at this position. `None` if that has left the set meanwhile.
+    /// The set in force, with its clients.
     #[inline]
-    pub(super) fn client(&self, set: &EndpointSet, i: usize, state: &EndpointState) -> Option<CallClient<S>> {
-        let failed = state.failed_client.load(Ordering::Relaxed);
+    pub(super) fn current(&self, balancer: &Balancer) -> impl Deref<Target = Arc<Connected<S>>> {
         let current = self.current.load();
-        if current.generation == set.generation {
-            let client = current.clients.get(i)?;
-            if client.id.get() != failed {
-                return Some(client.for_call());
-            }
+        if current.set.version < balancer.version() {
+            drop(current);
+            self.follow(balancer);
+            return self.current.load();
         }
-        self.renewed(set, i)
+        current
     }
 
-    /// A client of the endpoint with this id, if it is in the set.
-    pub(super) fn client_of(&self, set: &EndpointSet, id: NonZeroU64) -> Option<CallClient<S>> {
-        let (i, member) = set.members.iter().enumerate().find(|(_, member)| member.state.id == id)?;
-        self.client(set, i, &member.state)
+    /// A client of the endpoint at this position.
+    #[inline]
+    pub(super) fn client(&self, Connected { set, clients }: &Connected<S>, i: usize) -> Option<CallClient<S>> {
+        let (member, client) = (set.get(i)?, clients.get(i)?);
+        let has_failed = client.id.get() == member.state.failed_client.load(Ordering::Relaxed);
+        Some(if has_failed { self.replaced(client, member) } else { client.for_call() })
+    }
+
+    /// A client of the endpoint with this id, if it is in the set in force.
+    pub(super) fn client_of(&self, balancer: &Balancer, id: NonZeroU64) -> Option<CallClient<S>> {
+        let current = self.current(balancer);
+        let i = current.set.members.iter().position(|member| member.state.id == id)?;
+        self.client(&current, i)
     }
 
     /// Whether a call for this endpoint would get this client, too.
-    pub(super) fn is_current(&self, set: &EndpointSet, endpoint: NonZeroU64, client: NonZeroU64) -> bool {
-        self.client_of(set, endpoint).is_some_and(|current| current.id == client)
+    pub(super) fn is_current(&self, balancer: &Balancer, endpoint: NonZeroU64, client: NonZeroU64) -> bool {
+        self.client_of(balancer, endpoint).is_some_and(|current| current.id == client)
     }
 
-    /// The same after the set has changed, or the client has failed.
     #[cold]
-    fn renewed(&self, set: &EndpointSet, i: usize) -> Option<CallClient<S>> {
-        let (member, now) = (set.get(i)?, time::now());
-        let (mut followed, mut replaced) = (None, None);
-        let client = {
+    fn follow(&self, balancer: &Balancer) {
+        let replaced = {
             let _replacing = lock(&self.replacing);
-            let mut current = Arc::clone(&self.current.load());
-            if current.generation < set.generation {
-                current = Arc::new(current.following(set, &self.connect));
-                followed = Some(self.current.swap(Arc::clone(&current)));
-            }
-            // In a newer set it may be elsewhere.
-            let at = current.clients.iter().position(|client| client.endpoint_id == member.state.id);
-            let client = at.and_then(|at| Some((at, Arc::clone(current.clients.get(at)?))));
-            client.map(|(at, client)| {
-                if client.id.get() != member.state.failed_client.load(Ordering::Relaxed) || !client.is_replaceable(now)
-                {
-                    return client;
-                }
-                let client = Arc::new(EndpointClient::new(member, &self.connect));
-                replaced = Some(self.current.swap(Arc::new(current.with(at, &client))));
-                client
-            })
+            let (current, set) = (self.current.load(), Arc::clone(&balancer.set.load()));
+            // Another call may have been first.
+            (current.set.version < set.version)
+                .then(|| self.current.swap(Arc::new(current.following(set, &self.connect))))
         };
         // Unused clients are dropped without the lock.
-        foreign(|| drop((followed, replaced)));
-        Some(client?.for_call())
+        foreign(|| drop(replaced));
+    }
+
+    /// A client for a call in place of this one, which has failed. It is the same if that is too young, or if the endpoint has left.
+    #[cold]
+    fn replaced(&self, failed: &Arc<EndpointClient<S>>, member: &Member) -> CallClient<S> {
+        let now = time::now();
+        let (client, replaced) = {
+            let _replacing = lock(&self.replacing);
+            let current = self.current.load();
+            // In a newer set it may be elsewhere.
+            let at = current.clients.iter().position(|client| client.endpoint_id == failed.endpoint_id);
+            let client = at.and_then(|at| Some((at, current.clients.get(at)?)));
+            match client {
+                // Another call has replaced it.
+                Some((_, client)) if client.id != failed.id => (Arc::clone(client), None),
+                Some((at, client)) if client.is_replaceable(now) => {
+                    let client = Arc::new(EndpointClient::new(member, &self.connect));
+                    let replaced = self.current.swap(Arc::new(current.with(at, &client)));
+                    (client, Some(replaced))
+                }
+                _ => (Arc::clone(failed), None),
+            }
+        };
+        // As above.
+        foreign(|| drop(replaced));
+        client.for_call()
     }
 }
 
 impl<S> Connected<S> {
     /// The clients of this set. Endpoints that stay at their address keep theirs.
-    fn following(&self, set: &EndpointSet, connect: &Arc<Connect<S>>) -> Self {
+    fn following(&self, set: Arc<EndpointSet>, connect: &Arc<Connect<S>>) -> Self {
+        if set.generation == self.set.generation {
+            return Self { set, clients: Arc::clone(&self.clients) };
+        }
         let known: HashMap<_, _> = self.clients.iter().map(|known| (known.endpoint_id, known)).collect();
         let clients = set.members.iter().map(|member| match known.get(&member.state.id) {
             Some(known) if *known.address() == *member.endpoint.address() => Arc::clone(known),
             _ => Arc::new(EndpointClient::new(member, connect)),
         });
-        Self { generation: set.generation, clients: clients.collect() }
+        let clients = clients.collect();
+        Self { set, clients }
     }
 
     /// The same with another client at this position.
     fn with(&self, at: usize, client: &Arc<EndpointClient<S>>) -> Self {
         let clients = self.clients.iter().enumerate().map(|(i, known)| if i == at { client } else { known });
-        Self { generation: self.generation, clients: clients.cloned().collect() }
+        Self { set: Arc::clone(&self.set), clients: clients.cloned().collect() }
     }
 }
 

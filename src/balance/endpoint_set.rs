@@ -25,6 +25,8 @@ const MUCH_BETTER: f64 = 2.0;
 /// See the module.
 #[derive(Debug)]
 pub(super) struct EndpointSet {
+    /// How many sets there were before.
+    pub(super) version: u64,
     /// Changes with the members, and not with their health.
     pub(super) generation: u64,
     pub(super) members: Arc<[Member]>,
@@ -157,6 +159,7 @@ impl EndpointSet {
             |i: &usize| members.get(*i).is_some_and(|member| member.state.standing.now().is_restricted());
         let passed_over = shares.passed_over().filter_map(|tier| tiers.get(tier));
         Self {
+            version: 0,
             generation,
             restricted: (0..members.len()).filter(is_restricted).collect(),
             passed_over: passed_over

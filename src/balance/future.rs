@@ -190,8 +190,7 @@ fn has_moved<S: Clone>(
         let notified = moved.get_or_insert_with(|| Box::pin(Arc::clone(&endpoint.moved).notified_owned()));
         let is_notified = foreign(|| notified.as_mut().poll(cx)).is_ready();
         // After the poll: a change from here on is not missed.
-        if (is_new || is_notified) && !parts.connections.is_current(&parts.balancer.set.load(), endpoint.id, client_id)
-        {
+        if (is_new || is_notified) && !parts.connections.is_current(&parts.balancer, endpoint.id, client_id) {
             return true;
         }
         if !is_notified {

@@ -17,16 +17,17 @@ impl<S: Clone> ServiceParts<S> {
     #[inline]
     pub(super) fn start<Req>(self: &Arc<Self>, request: Req, mut start: CallStart) -> StartedCall<S, Req> {
         let now = start.now;
-        let mut set = self.balancer.set.load();
         loop {
-            match self.balancer.pick(&set, start.bound(&set, now), start.avoids, now) {
+            let connected = self.connections.current(&self.balancer);
+            let set = &connected.set;
+            match self.balancer.pick(set, start.bound(set, now), start.avoids, now) {
                 Picked::At(place) => {
-                    if let Some(client) = self.connections.client(&set, place.member, place.permit.endpoint()) {
+                    if let Some(client) = self.connections.client(&connected, place.member) {
                         return StartedCall::At(Placed { place, client, request });
                     }
                 }
                 picked @ (Picked::Full | Picked::OthersFull) => {
-                    if let Some(wait) = self.wait_for_other(&set, &start) {
+                    if let Some(wait) = self.wait_for_other(set, &start) {
                         return StartedCall::Waiting(Box::new(WaitingCall::new(
                             wait,
                             Arc::clone(self),
@@ -36,18 +37,17 @@ impl<S: Clone> ServiceParts<S> {
                     }
                     start.avoids = false;
                     if let Picked::Full = picked {
-                        return self.wait(&set, request, start);
+                        return self.wait(set, request, start);
                     }
                     continue;
                 }
                 Picked::NoEndpoints => {}
-                Picked::NoOther => return StartedCall::NoOther(self.balancer.no_endpoints(&set, now)),
+                Picked::NoOther => return StartedCall::NoOther(self.balancer.no_endpoints(set, now)),
             }
             // The endpoints of a set that was replaced meanwhile may have left.
-            if !self.balancer.is_replaced(&set) {
-                return StartedCall::Refused(self.balancer.no_endpoints(&set, now));
+            if !self.balancer.is_replaced(set) {
+                return StartedCall::Refused(self.balancer.no_endpoints(set, now));
             }
-            set = self.balancer.set.load();
         }
     }
 

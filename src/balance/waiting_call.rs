@@ -131,18 +131,19 @@ impl<S: Clone, Req> WaitingCall<S, Req> {
                 return Poll::Ready(outcome.map_or_else(refused, Ended::Granted));
             }
             // The waker is registered by now, so no change is missed.
-            let (set, now) = (Arc::clone(&balancer.set.load()), time::now());
-            if let Some(place) = balancer.pick_probe(&set, self.start.bound(&set, now), now) {
-                let client = parts.connections.client(&set, place.member, place.permit.endpoint());
+            let (connected, now) = (Arc::clone(&parts.connections.current(balancer)), time::now());
+            let set = &connected.set;
+            if let Some(place) = balancer.pick_probe(set, self.start.bound(set, now), now) {
+                let client = parts.connections.client(&connected, place.member);
                 if let Some(placed) = self.placed(place, client) {
                     return Poll::Ready(Ended::Probe(placed));
                 }
             }
-            if !balancer.may_serve(&set) {
-                if balancer.is_replaced(&set) {
+            if !balancer.may_serve(set) {
+                if balancer.is_replaced(set) {
                     continue;
                 }
-                return Poll::Ready(Ended::Refused(balancer.no_endpoints(&set, now)));
+                return Poll::Ready(Ended::Refused(balancer.no_endpoints(set, now)));
             }
             let Wait::ForAny(waiter) = &mut self.wait else { return Poll::Pending };
             // An ejection may be over then, or a break.
@@ -157,7 +158,7 @@ impl<S: Clone, Req> WaitingCall<S, Req> {
     /// `None` if the endpoint has left the set, or its breaker has opened meanwhile.
     fn admit(&mut self, permit: Permit) -> Option<Placed<S, Req>> {
         let (set, now) = (Arc::clone(&self.parts.balancer.set.load()), time::now());
-        let client = self.parts.connections.client_of(&set, permit.endpoint().id);
+        let client = self.parts.connections.client_of(&self.parts.balancer, permit.endpoint().id);
         let bound = self.start.bound(&set, now);
         let wanted = set.serves_best().unwrap_or(Wanted::Any);
         let place = client.is_some().then(|| admit(0, permit, bound, wanted, now))??;
