@@ -43,6 +43,9 @@ pub(crate) fn table(costs: &[Cost], plan: &Plan) {
     );
 }
 
+/// A balancer, and the same protection around each of so many endpoints without a choice among them.
+const CHOICES: [(&str, &str); 2] = [("balance_10", "one_endpoint_of_10"), ("balance_1000", "one_endpoint_of_1000")];
+
 pub(crate) fn figures(costs: &[Cost]) {
     for cost in costs {
         let name = format!("figure cost.{}.{}", cost.name, cost.case.as_str());
@@ -50,6 +53,13 @@ pub(crate) fn figures(costs: &[Cost]) {
         println!("{name}.allocs {:.2}", cost.allocations);
         if let Some((_, ratio)) = cost.tower {
             println!("{name}.ratio_tower {:.2}", ratio.median);
+        }
+        let without = CHOICES
+            .iter()
+            .find(|(chosen, _)| *chosen == cost.name)
+            .and_then(|(_, without)| costs.iter().find(|other| other.name == *without && other.case == cost.case));
+        if let Some(without) = without {
+            println!("{name}.choice_ns {:.1}", cost.ns.median - without.ns.median);
         }
     }
 }
