@@ -11,14 +11,13 @@ use crate::algorithm::limit::Law;
 #[non_exhaustive]
 pub enum Limit {
     /// The configured maximum.
-    #[default]
     Fixed,
     /// Seawall's own law. It compares how long calls take at the limit and at a lower one. If they take longer at the limit, they queue
     /// inside the service, and the ratio says how many it works on at once; the limit is that number and some slack. It knows no
     /// smallest and no usual latency, so a dependency that becomes slower as a whole does not lower the limit.
     ///
-    /// It starts at the maximum, and is questioned only while one call in sixteen is short of time: it is refused for want of a permit, gets
-    /// no answer before its deadline, or takes more than half of the time until then. So a service that answers in time is never held back to
+    /// It starts at the maximum, and is not questioned before most calls are short of time: they are refused for want of a permit, get
+    /// no answer before their deadline, or take more than half of the time until then. So a service that answers in time is never held back to
     /// measure it, however busy it is. Under overload the limit comes down within some hundred calls, if calls take twice as long among many
     /// others as among few. When 64 times as many calls as the limit have had time enough, in a row, it is the maximum again.
     ///
@@ -27,11 +26,12 @@ pub enum Limit {
     /// holds its permit for more than twice as long as its head took says nothing. While most calls fail, nothing is learned: a limit that has
     /// come down before stays low until they succeed. By hand its maximum is set.
     ///
-    /// A service that becomes several times slower for its own reasons, without a queue, loses calls to comparisons while its calls are short of
-    /// time: in the simulation of the tests, up to a fifth of those of the slow spell. That is why it is not the default.
+    /// A service that becomes so slow for its own reasons, without a queue, that most calls take more than half of the time that they have, loses
+    /// calls to the first comparison: in the simulation of the tests up to a fifth of those of a spell of 20 s.
     ///
     /// Several clients of one service measure each other's comparisons, too. There the service's own load shedder knows better, and
     /// a client with few calls in flight never reaches its limit.
+    #[default]
     Learned,
     /// Additive increase, multiplicative decrease, from 20: one more after a success while half of the limit is in use, and a tenth less after a
     /// call that was cut, took 5 s or failed with a plain 500 or 503. As in Netflix' concurrency-limits. A service that is slow and answers keeps its limit.

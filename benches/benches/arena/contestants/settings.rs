@@ -54,6 +54,7 @@ fn tuned(brief: &Brief) -> Settings {
     client.retry.max_retry_after = full_queue;
     client.throttle.enabled = true;
     client.bulkhead.max_concurrent = (11 * brief.slots / brief.clients).max(1);
+    client.bulkhead.limit = Limit::Fixed;
     client.bulkhead.max_wait = full_queue;
     client.circuit_breaker.slow_floor = Duration::from_millis(10 * brief.usual_time);
     client.per_authority = true;
@@ -64,6 +65,7 @@ fn tuned(brief: &Brief) -> Settings {
     balance.max_wait = full_queue;
     server.deadline.timeout = Duration::from_millis(brief.deadline);
     server.load_shed.max_in_flight = brief.slots;
+    server.load_shed.limit = Limit::Fixed;
     Settings { client, server, balance, hedge }
 }
 
@@ -90,14 +92,12 @@ pub(super) fn variants() -> Vec<Box<dyn Contestant>> {
         ("default_shed_at_slots", |brief| {
             changed(brief, |settings| settings.server.load_shed.max_in_flight = brief.slots)
         }),
-        ("default_shed_learned", |brief| changed(brief, |settings| settings.server.load_shed.limit = Limit::Learned)),
-        ("default_bulkhead_learned", |brief| {
-            changed(brief, |settings| settings.client.bulkhead.limit = Limit::Learned)
-        }),
-        ("default_learned", |brief| {
+        ("default_shed_fixed", |brief| changed(brief, |settings| settings.server.load_shed.limit = Limit::Fixed)),
+        ("default_bulkhead_fixed", |brief| changed(brief, |settings| settings.client.bulkhead.limit = Limit::Fixed)),
+        ("default_fixed", |brief| {
             changed(brief, |settings| {
-                settings.server.load_shed.limit = Limit::Learned;
-                settings.client.bulkhead.limit = Limit::Learned;
+                settings.server.load_shed.limit = Limit::Fixed;
+                settings.client.bulkhead.limit = Limit::Fixed;
             })
         }),
         ("default_keyed", |brief| changed(brief, |settings| settings.client.per_authority = true)),

@@ -35,7 +35,7 @@ pub(super) struct Levels {
     /// No queue was seen yet.
     slow_start: bool,
     /// See [`crowded`](Self::crowded); zero otherwise.
-    longer: f64,
+    uncrowded: f64,
     /// Calls took less time at half of the level.
     is_confirmed: bool,
     /// Cycles in a row without a queue.
@@ -53,7 +53,7 @@ impl Levels {
             patience: 0,
             hold: 0,
             slow_start: true,
-            longer: 0.0,
+            uncrowded: 0.0,
             is_confirmed: false,
             free: 0,
             clear: 0,
@@ -66,33 +66,28 @@ impl Levels {
 
     /// Equal to the upper level if that is one.
     pub(super) fn lower(&self) -> f64 {
-        let is_far = self.slow_start || self.clear >= if self.longer > 0.0 { 4 } else { 2 };
+        let is_far = self.slow_start || self.clear >= if self.uncrowded > 0.0 { 4 } else { 2 };
         let share = if is_far { FAR_LOWER } else { LOWER };
-        let lower = if self.is_rough() && self.is_confirmed { self.free_level() } else { self.upper() * share };
+        let lower = if self.is_rough() && self.is_confirmed { self.uncrowded } else { self.upper() * share };
         lower.round().min(self.upper() - 1.0).max(1.0)
     }
 
-    /// Calls seem to queue at this level, where they take so much longer than among few others, as a logarithm.
-    pub(super) fn crowded(level: f64, longer: f64) -> Self {
-        Self { longer, ..Self::new(level) }
-    }
-
-    /// If calls queue, the knee is about where they would take as long as among few. A service that is slow for its own reasons would lose
-    /// most of its calls there, so half of the upper level comes first.
-    fn free_level(&self) -> f64 {
-        self.level / self.longer.exp()
+    /// Calls seem to queue at this level, and not at another one. A service that is slow for its own reasons would lose most of its calls
+    /// there, so half of the upper level comes first.
+    pub(super) fn crowded(level: f64, uncrowded: f64) -> Self {
+        Self { uncrowded: uncrowded.max(1.0), ..Self::new(level) }
     }
 
     /// Calls take less time at the first lower level. Returns whether the next one is far below it.
     pub(super) fn confirm(&mut self) -> bool {
-        let is_next = !self.is_confirmed && self.free_level() < self.lower();
+        let is_next = !self.is_confirmed && self.uncrowded < self.lower();
         self.is_confirmed = true;
         is_next
     }
 
     /// Whether the question is only if calls queue at all.
     pub(super) fn is_rough(&self) -> bool {
-        self.slow_start && self.longer > 0.0
+        self.slow_start && self.uncrowded > 0.0
     }
 
     pub(super) fn work(&self) -> f64 {

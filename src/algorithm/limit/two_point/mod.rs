@@ -36,8 +36,8 @@
 //! the calls in flight shows a queue, the next one is at that knee: far apart, few calls tell the two points apart, and the limit goes to
 //! what they show at once.
 //!
-//! If it does not, for certain, the limit is the maximum again, and the question is asked again after 1,024 answers, then after twice as
-//! many each time.
+//! If that is not certain, the limit is the maximum again, and there is no other question for the next 1,024 calls. After the second
+//! measurement in vain it is 4,096 calls, and then 16,384, until calls have time enough again.
 //!
 //! When 64 times as many calls as the limit have had time enough, in a row, it is the maximum again.
 //!
@@ -128,8 +128,8 @@ use crate::ground::time::nanos;
 /// Where times become longer by this factor, as a logarithm, the knee may be far below.
 const FAR: f64 = 0.4;
 
-/// The answers after the first question about crowding that was in vain, and at most: each doubles them.
-const RESTS: [u32; 2] = [1024, 16_384];
+/// No further question about crowding for so many calls after the first one in vain, the second, and all later ones.
+const RESTS: [u32; 3] = [1024, 4096, 16_384];
 
 /// The size of the windows that only ask whether calls queue at all: half of the precision is enough.
 const ROUGH: f64 = 0.25;
@@ -154,6 +154,8 @@ pub(crate) struct TwoPoint {
     /// In nanoseconds.
     objective: f64,
     limit: usize,
+    /// When the last call began, with it.
+    in_flight: u32,
     /// Counts the changes of the limit. A call that was admitted before the last one proves nothing.
     epoch: u32,
     /// The admissions of this epoch.
@@ -165,9 +167,10 @@ pub(crate) struct TwoPoint {
     /// The usual time, in nanoseconds; zero if unknown.
     usual: f64,
     crowding: Crowding,
-    /// The answers until crowding is looked at again, and the next such number.
+    /// No question about crowding for so many more calls.
     rest: u32,
-    next_rest: u32,
+    /// The measurements in vain, in a row.
+    in_vain: usize,
     shortage: Shortage,
     ceiling: Ceiling,
     guard: Guard,
@@ -181,6 +184,7 @@ impl TwoPoint {
             max: max as f64,
             objective: bounds.objective(),
             limit,
+            in_flight: 0,
             epoch: 0,
             admitted: 0,
             phase: Phase::High,
@@ -190,7 +194,7 @@ impl TwoPoint {
             usual: 0.0,
             crowding: Crowding::default(),
             rest: 0,
-            next_rest: RESTS[0],
+            in_vain: 0,
             shortage: Shortage::default(),
             ceiling: Ceiling::new(),
             guard: Guard::new(),
@@ -208,6 +212,7 @@ impl TwoPoint {
     #[inline]
     pub(crate) fn begin(&mut self, in_flight: usize) -> Ticket {
         let ticket = Ticket::new(in_flight, self.epoch, self.admitted);
+        self.in_flight = saturate(in_flight);
         self.admitted = self.admitted.saturating_add(1);
         ticket
     }
@@ -230,7 +235,9 @@ impl TwoPoint {
         }
         let before = self.limit;
         if let Some(longer) = self.crowded(ticket, took, outcome) {
-            self.levels = Levels::crowded(f64::from(ticket.among), longer);
+            let crowded = f64::from(ticket.among);
+            // If calls queue, the knee is about where they would take as long as among few.
+            self.levels = Levels::crowded(crowded, crowded / longer.exp());
             self.start_cycle();
             return self.limit != before;
         }
@@ -267,14 +274,16 @@ impl TwoPoint {
 
     /// If calls seem to queue inside the service, though the limit is not in use, by how much longer they take, as a logarithm.
     fn crowded(&mut self, ticket: Ticket, took: f64, outcome: Outcome) -> Option<f64> {
+        self.rest = self.rest.saturating_sub(1);
         // A call without an answer may have hung.
         if outcome != Outcome::Good {
             return None;
         }
         let longer = self.crowding.record(ticket.among, took);
-        self.rest = self.rest.saturating_sub(1);
         let is_open = self.rest == 0 && self.limit as f64 >= self.max && !self.levels.is_rough();
-        longer.filter(|_| is_open && self.shortage.is_likely())
+        // While the calls in flight become more, their number says nothing about the service.
+        let is_steady = f64::from(ticket.among) >= 0.7 * f64::from(self.in_flight);
+        longer.filter(|_| is_open && is_steady && self.shortage.is_grave())
     }
 
     /// Whether the limit may be wrong, so that it is worth a measurement. At its maximum, which somebody has chosen, only crowding shows that.
@@ -295,6 +304,10 @@ impl TwoPoint {
     #[inline]
     pub(crate) fn note_time(&mut self, is_short: bool) {
         self.shortage.record(is_short);
+        if self.rest > 0 && self.shortage.is_over(self.limit) {
+            // The next overload is another one.
+            (self.rest, self.in_vain) = (0, 0);
+        }
     }
 
     /// Uses these bounds from now on; the start applies to new limits only. Returns whether the limit has changed.
@@ -349,14 +362,17 @@ impl TwoPoint {
                     if self.levels.confirm() {
                         self.measure(Phase::Low { high }, self.levels.lower());
                     } else {
-                        self.next_rest = RESTS[0];
-                        // It has been answered, and what some groups remember may be wrong.
-                        self.crowding = Crowding::default();
                         self.levels.decide(ratio, self.most());
+                        if self.levels.is_rough() {
+                            // The knee is at the upper level or above it.
+                            return self.dismiss_measured();
+                        }
+                        // It has been answered, and what some groups remember may be wrong.
+                        (self.in_vain, self.crowding) = (0, Crowding::default());
                         self.hold();
                     }
                 }
-                _ if self.levels.is_rough() => self.dismiss(),
+                _ if self.levels.is_rough() => self.dismiss_measured(),
                 Some(ratio) if ratio.is_certain() => {
                     self.levels.descend();
                     if self.levels.hold() > 0 {
@@ -388,14 +404,19 @@ impl TwoPoint {
         }
     }
 
-    /// It is not certain that calls queue, so the limit is the maximum again, and the next question comes later.
-    fn dismiss(&mut self) {
-        self.rest = self.next_rest;
-        self.next_rest = (2 * self.next_rest).min(RESTS[1]);
-        if self.rest == RESTS[1] {
-            // So often in vain: what some groups remember is no longer true.
-            self.crowding = Crowding::default();
+    /// By a measurement it is not certain that calls queue.
+    fn dismiss_measured(&mut self) {
+        self.in_vain += 1;
+        self.dismiss();
+        if self.in_vain > RESTS.len() {
+            // What some groups remember is no longer true.
+            (self.in_vain, self.crowding) = (0, Crowding::default());
         }
+    }
+
+    /// The limit is the maximum again, and the next question comes later.
+    fn dismiss(&mut self) {
+        self.rest = RESTS.get(self.in_vain.saturating_sub(1)).copied().unwrap_or(RESTS[2]);
         self.levels = Levels::new(self.max);
         self.start_cycle();
     }

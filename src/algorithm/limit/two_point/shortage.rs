@@ -2,8 +2,10 @@
 //!
 //! A service that is used nearly to its capacity has calls that queue inside it, and serves all of them in time. To measure its knee, or
 //! to hold calls back before it, would do them no good, and a limit that is a little too low would do harm. So a limit is
-//! questioned only while calls fail for want of time, or nearly do: one in [`ONE_IN`] gets no answer in time, or has to be refused
-//! because it could not get one, or takes more than half of the time that it has ([`SHARE`]).
+//! questioned only while calls are short of time: they get no answer in time, or have to be refused because they could not get one, or
+//! take more than half of the time that they have ([`SHARE`]). A maximum is questioned when [most](GRAVE) calls are. If the times of a
+//! service without a queue vary, then a third of its calls or so would fail by then. A limit that has been lowered is measured while one
+//! call in [`ONE_IN`] is short: of the calls that it admits, few are.
 //!
 //! When that is long over, the limit is the maximum again. What was learned may no longer be true: a service that has to wait longer for
 //! its own dependencies needs more calls in flight, and would take minutes to show it at a low limit.
@@ -16,6 +18,9 @@ const SHARE: u32 = 2;
 
 /// So many calls are no accident.
 const ONE_IN: f64 = 16.0;
+
+/// Most calls.
+const GRAVE: f64 = 0.5;
 
 /// An overload is over after so many times the limit of calls that all had time enough.
 const ROUNDS: f64 = 64.0;
@@ -47,6 +52,11 @@ impl Shortage {
     /// Whether calls are known to have time enough.
     pub(super) fn have_time(self) -> bool {
         self.share.is_some_and(|share| share * MEMORY * 4.0 < 1.0)
+    }
+
+    /// Whether most calls are short of time, as far as anything is known.
+    pub(super) fn is_grave(self) -> bool {
+        self.share.is_none_or(|share| share >= GRAVE)
     }
 
     /// Whether too many calls are short of time, as far as anything is known.

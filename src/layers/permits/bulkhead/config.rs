@@ -33,7 +33,7 @@ pub struct BulkheadConfig {
     /// At least 1. Default: 64.
     #[cfg_attr(all(test, feature = "config"), schemars(range(min = 1)))]
     pub max_concurrent: u32,
-    /// Whether as many calls run, or fewer, as learned. Default: [`Limit::Fixed`].
+    /// Whether as many calls run, or fewer, as learned. Default: [`Limit::Learned`].
     pub limit: Limit,
     /// For [`Limit::Learned`]: the longest that most calls should take; more than zero. While they take longer, the limit is lowered, if
     /// that helps. Default: `None`: only calls that are cut without an answer take too long.
@@ -65,7 +65,7 @@ impl Default for BulkheadConfig {
         Self {
             enabled: true,
             max_concurrent: 64,
-            limit: Limit::Fixed,
+            limit: Limit::Learned,
             objective: None,
             max_waiting: 1024,
             max_wait: Duration::from_secs(10),

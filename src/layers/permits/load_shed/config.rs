@@ -33,7 +33,7 @@ pub struct LoadShedConfig {
     /// or of its database connections. With a [`limit`](Self::limit) that learns: at most. At least 1. Default: 256.
     #[cfg_attr(all(test, feature = "config"), schemars(range(min = 1)))]
     pub max_in_flight: u32,
-    /// Whether as many calls are served, or fewer, as learned. Default: [`Limit::Fixed`].
+    /// Whether as many calls are served, or fewer, as learned. Default: [`Limit::Learned`].
     pub limit: Limit,
     /// For [`Limit::Learned`]: the longest that most calls should take; more than zero. While they take longer, the limit is lowered, if
     /// that helps. Default: `None`: only calls that are cut without an answer take too long.
@@ -81,7 +81,7 @@ impl Default for LoadShedConfig {
         Self {
             enabled: true,
             max_in_flight: 256,
-            limit: Limit::Fixed,
+            limit: Limit::Learned,
             objective: None,
             queue_ratio: 4.5,
             max_wait: Duration::from_secs(10),

@@ -9,7 +9,7 @@
 //! until the end of the response.
 //!
 //! # How it behaves
-//! - **The limit** of calls that are served at once is `max_in_flight`, or learned while calls are short of time: see [`Limit`].
+//! - **The limit** of calls that are served at once is `max_in_flight` until calls are short of time, and then learned, or fixed: see [`Limit`].
 //! - **Admission:** calls beyond the limit wait, by [priority](crate::context::Priority), in a queue that is short enough to be served
 //!   within a few service times. A small share of the permits (`low_priority_share`) goes to lower priorities all the same. If the queue
 //!   is full, a call of higher priority displaces the last one.
