@@ -16,7 +16,7 @@ use crate::admission::registry::EndpointMode;
 use crate::algorithm::balance::EjectionRecord;
 use crate::ground::scope::Priority;
 use crate::ground::settings::Settings;
-use crate::ground::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use crate::ground::sync::atomic::{AtomicBool, AtomicU64, Ordering, fence};
 use crate::ground::sync::{Mutex, Swap, lock};
 use crate::ground::time::{self, Instant};
 use crate::layers::circuit_breaker::PartBreakers;
@@ -28,7 +28,7 @@ pub(crate) struct Balancer {
     pub(super) settings: Arc<Settings<BalanceConfig>>,
     /// What calls read. Only replaced with `records` locked.
     pub(super) set: Swap<EndpointSet>,
-    /// That of the set.
+    /// The version of the published set. It is stored after the set is replaced.
     version: AtomicU64,
     pub(super) common: Arc<SetState>,
     pub(super) queue: WaitQueue,
@@ -127,7 +127,7 @@ impl Balancer {
         replaced
     }
 
-    /// The version of the set in force.
+    /// The version of the published set.
     #[inline]
     pub(super) fn version(&self) -> u64 {
         self.version.load(Ordering::Acquire)
@@ -185,6 +185,8 @@ impl Balancer {
 
     /// Whether there is another set by now.
     pub(super) fn is_replaced(&self, set: &EndpointSet) -> bool {
+        // After a look at the standing of endpoints.
+        fence(Ordering::Acquire);
         set.version < self.version()
     }
 

@@ -3,7 +3,6 @@
 use std::collections::HashMap;
 use std::fmt;
 use std::num::NonZeroU64;
-use std::ops::Deref;
 use std::sync::Arc;
 
 use super::balancer::Balancer;
@@ -11,13 +10,13 @@ use super::client::{CallClient, Connect, EndpointClient};
 use super::endpoint::Endpoint;
 use super::endpoint_set::{EndpointSet, Member};
 use crate::ground::sync::atomic::Ordering;
-use crate::ground::sync::{Mutex, Swap, foreign, lock};
+use crate::ground::sync::{Loaded, Mutex, Swap, foreign, lock};
 use crate::ground::time;
 
 /// The clients of the endpoints of a set, shared by the clones of a [`Balance`](super::Balance).
 ///
 /// They follow the set when a call comes, so that the closure and the drop of a client run in the task of a caller, and only if
-/// there are calls.
+/// there are calls. So a service without calls keeps its last set, with the endpoints that have left since.
 pub(super) struct Connections<S> {
     connect: Arc<Connect<S>>,
     current: Swap<Connected<S>>,
@@ -40,9 +39,9 @@ impl<S: Clone> Connections<S> {
         Self { connect, current: Swap::from_pointee(first), replacing: Mutex::new(()) }
     }
 
-    /// The set in force, with its clients.
+    /// The published set, with its clients.
     #[inline]
-    pub(super) fn current(&self, balancer: &Balancer) -> impl Deref<Target = Arc<Connected<S>>> {
+    pub(super) fn current(&self, balancer: &Balancer) -> Loaded<Connected<S>> {
         let current = self.current.load();
         if current.set.version < balancer.version() {
             drop(current);
@@ -52,24 +51,31 @@ impl<S: Clone> Connections<S> {
         current
     }
 
+    /// The latest set, with its clients. What the queue has granted is in this one, and maybe not in the published one yet.
+    pub(super) fn latest(&self, balancer: &Balancer) -> Arc<Connected<S>> {
+        if self.current.load().set.version < balancer.set.load().version {
+            self.follow(balancer);
+        }
+        Arc::clone(&self.current.load())
+    }
+
     /// A client of the endpoint at this position.
     #[inline]
     pub(super) fn client(&self, Connected { set, clients }: &Connected<S>, i: usize) -> Option<CallClient<S>> {
         let (member, client) = (set.get(i)?, clients.get(i)?);
         let has_failed = client.id.get() == member.state.failed_client.load(Ordering::Relaxed);
-        Some(if has_failed { self.replaced(client, member) } else { client.for_call() })
+        Some(if has_failed { self.replacement(client, member) } else { client.for_call() })
     }
 
-    /// A client of the endpoint with this id, if it is in the set in force.
-    pub(super) fn client_of(&self, balancer: &Balancer, id: NonZeroU64) -> Option<CallClient<S>> {
-        let current = self.current(balancer);
-        let i = current.set.members.iter().position(|member| member.state.id == id)?;
-        self.client(&current, i)
+    /// A client of the endpoint with this id, if it is in this set.
+    pub(super) fn client_of(&self, connected: &Connected<S>, id: NonZeroU64) -> Option<CallClient<S>> {
+        let i = connected.set.members.iter().position(|member| member.state.id == id)?;
+        self.client(connected, i)
     }
 
     /// Whether a call for this endpoint would get this client, too.
     pub(super) fn is_current(&self, balancer: &Balancer, endpoint: NonZeroU64, client: NonZeroU64) -> bool {
-        self.client_of(balancer, endpoint).is_some_and(|current| current.id == client)
+        self.client_of(&self.latest(balancer), endpoint).is_some_and(|current| current.id == client)
     }
 
     #[cold]
@@ -87,7 +93,7 @@ impl<S: Clone> Connections<S> {
 
     /// A client for a call in place of this one, which has failed. It is the same if that is too young, or if the endpoint has left.
     #[cold]
-    fn replaced(&self, failed: &Arc<EndpointClient<S>>, member: &Member) -> CallClient<S> {
+    fn replacement(&self, failed: &Arc<EndpointClient<S>>, member: &Member) -> CallClient<S> {
         let now = time::now();
         let (client, replaced) = {
             let _replacing = lock(&self.replacing);
@@ -106,7 +112,7 @@ impl<S: Clone> Connections<S> {
                 _ => (Arc::clone(failed), None),
             }
         };
-        // As above.
+        // The unused client is dropped without the lock.
         foreign(|| drop(replaced));
         client.for_call()
     }

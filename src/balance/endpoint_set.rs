@@ -25,7 +25,7 @@ const MUCH_BETTER: f64 = 2.0;
 /// See the module.
 #[derive(Debug)]
 pub(super) struct EndpointSet {
-    /// How many sets there were before.
+    /// How many sets were published before. Set when this one is.
     pub(super) version: u64,
     /// Changes with the members, and not with their health.
     pub(super) generation: u64,
@@ -35,8 +35,8 @@ pub(super) struct EndpointSet {
     shares: TierShares,
     /// The positions of the members with an open or half-open breaker.
     pub(super) restricted: Box<[usize]>,
-    /// Those of them whose tier gets no calls for that reason, although it ranks before one that does.
-    pub(super) passed_over: Box<[usize]>,
+    /// Those of them whose tier gets calls, or would if its endpoints were healthy.
+    pub(super) probed: Box<[usize]>,
     slow_start: SlowStart,
     pub(super) limits: CallLimits,
 }
@@ -157,16 +157,12 @@ impl EndpointSet {
         let shares = settings.overprovisioning.shares(&health);
         let is_restricted =
             |i: &usize| members.get(*i).is_some_and(|member| member.state.standing.now().is_restricted());
-        let passed_over = shares.passed_over().filter_map(|tier| tiers.get(tier));
+        let wanted = shares.wanted().filter_map(|tier| tiers.get(tier));
         Self {
             version: 0,
             generation,
             restricted: (0..members.len()).filter(is_restricted).collect(),
-            passed_over: passed_over
-                .flat_map(|tier| &tier.members)
-                .map(|member| member.position)
-                .filter(is_restricted)
-                .collect(),
+            probed: wanted.flat_map(|tier| &tier.members).map(|member| member.position).filter(is_restricted).collect(),
             slow_start: settings.slow_start,
             limits: settings.limits,
             tiers,

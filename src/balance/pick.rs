@@ -56,7 +56,7 @@ impl Balancer {
         for wanted in Wanted::ALL {
             let load = &self.common.load;
             let choice = ChoiceFor { wanted, now, load, attempted: attempted.as_deref(), closed_only: false };
-            if let Some(place) = pick_passed_over(set, choice, bound) {
+            if let Some(place) = pick_drawn_probe(set, choice, bound) {
                 return Picked::At(place);
             }
             if avoids
@@ -127,13 +127,14 @@ impl Balancer {
     }
 }
 
-/// A half-open endpoint of a tier that gets no calls since its breakers opened: without probes it would not get them back. One endpoint
-/// is looked at by each call, so the cost does not depend on their number.
+/// A half-open endpoint with a free probe slot. The choice would avoid it for what its failures have cost, and its tier may get no calls
+/// since its breakers opened: without probes it would not get its calls back. One endpoint is looked at by each call, so the cost does not
+/// depend on their number.
 #[inline]
-fn pick_passed_over(set: &EndpointSet, choice: ChoiceFor<'_>, bound: CallDeadline) -> Option<Place> {
-    let last = set.passed_over.len().checked_sub(1)?;
-    let drawn = ((chance::sample() * set.passed_over.len() as f64) as usize).min(last);
-    let endpoint = set.at(*set.passed_over.get(drawn)?)?;
+fn pick_drawn_probe(set: &EndpointSet, choice: ChoiceFor<'_>, bound: CallDeadline) -> Option<Place> {
+    let last = set.probed.len().checked_sub(1)?;
+    let drawn = ((chance::sample() * set.probed.len() as f64) as usize).min(last);
+    let endpoint = set.at(*set.probed.get(drawn)?)?;
     let is_attempted = choice.attempted.is_some_and(|attempted| attempted.contains(endpoint.state.id));
     (!is_attempted && set.is_free(endpoint.state, choice)).then(|| place(set, endpoint, bound, choice))?
 }

@@ -91,7 +91,8 @@ impl Standing {
     }
 
     pub(super) fn remove(&self) {
-        self.0.fetch_or(REMOVED, Ordering::Relaxed);
+        // Who sees this sees the version of the new set, too: see `Balancer::is_replaced`.
+        self.0.fetch_or(REMOVED, Ordering::Release);
     }
 
     /// It is in the set again. What was set by hand still holds: a discovery that flaps must not undo it.

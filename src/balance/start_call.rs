@@ -10,6 +10,7 @@ use super::service_parts::{CallStart, ServiceParts};
 use super::waiter::Waiter;
 use super::waiting_call::{Placed, StartedCall, Wait, WaitingCall};
 use crate::admission::gate::PermitRequest;
+use crate::ground::sync::foreign;
 use crate::layers::call::attempted_endpoints::AttemptedEndpoints;
 
 impl<S: Clone> ServiceParts<S> {
@@ -23,7 +24,10 @@ impl<S: Clone> ServiceParts<S> {
             match self.balancer.pick(set, start.bound(set, now), start.avoids, now) {
                 Picked::At(place) => {
                     if let Some(client) = self.connections.client(&connected, place.member) {
-                        return StartedCall::At(Placed { place, client, request });
+                        let placed = Placed { place, client, request };
+                        // It may be the last owner of clients. If the drop of one panics, the permit has an owner.
+                        foreign(|| drop(connected));
+                        return StartedCall::At(placed);
                     }
                 }
                 picked @ (Picked::Full | Picked::OthersFull) => {

@@ -13,6 +13,7 @@ use super::standing::Wanted;
 use super::waiter::Waiter;
 use crate::algorithm::queue::Refusal;
 use crate::ground::scope;
+use crate::ground::sync::foreign;
 use crate::ground::time;
 use crate::layers::call::attempted_endpoints::AttemptedEndpoints;
 use crate::telemetry::Unreported;
@@ -131,11 +132,13 @@ impl<S: Clone, Req> WaitingCall<S, Req> {
                 return Poll::Ready(outcome.map_or_else(refused, Ended::Granted));
             }
             // The waker is registered by now, so no change is missed.
-            let (connected, now) = (Arc::clone(&parts.connections.current(balancer)), time::now());
+            let (connected, now) = (parts.connections.latest(balancer), time::now());
             let set = &connected.set;
             if let Some(place) = balancer.pick_probe(set, self.start.bound(set, now), now) {
                 let client = parts.connections.client(&connected, place.member);
                 if let Some(placed) = self.placed(place, client) {
+                    // It may be the last owner of clients. If the drop of one panics, the permit has an owner.
+                    foreign(|| drop(connected));
                     return Poll::Ready(Ended::Probe(placed));
                 }
             }
@@ -157,12 +160,15 @@ impl<S: Clone, Req> WaitingCall<S, Req> {
 
     /// `None` if the endpoint has left the set, or its breaker has opened meanwhile.
     fn admit(&mut self, permit: Permit) -> Option<Placed<S, Req>> {
-        let (set, now) = (Arc::clone(&self.parts.balancer.set.load()), time::now());
-        let client = self.parts.connections.client_of(&self.parts.balancer, permit.endpoint().id);
-        let bound = self.start.bound(&set, now);
+        let (connected, now) = (self.parts.connections.latest(&self.parts.balancer), time::now());
+        let set = &connected.set;
+        let client = self.parts.connections.client_of(&connected, permit.endpoint().id);
+        let bound = self.start.bound(set, now);
         let wanted = set.serves_best().unwrap_or(Wanted::Any);
         let place = client.is_some().then(|| admit(0, permit, bound, wanted, now))??;
-        self.placed(place, client)
+        let placed = self.placed(place, client);
+        foreign(|| drop(connected));
+        placed
     }
 
     fn placed(&mut self, place: Place, client: Option<CallClient<S>>) -> Option<Placed<S, Req>> {

@@ -146,7 +146,7 @@ impl std::str::FromStr for CalendarTime {
     type Err = humantime::TimestampError;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
-        humantime::parse_rfc3339_weak(text).map(Self)
+        humantime::parse_rfc3339(text).map(Self)
     }
 }
 
@@ -168,6 +168,21 @@ mod tests {
         let far = Instant::MAX.to_tokio();
         assert!(far > Instant::from_nanos(ORIGIN).to_tokio());
         let _ = Instant::from_nanos(0).to_tokio();
+    }
+
+    /// A time without a zone may be meant as local time.
+    #[cfg(feature = "config")]
+    #[test]
+    fn calendar_time_is_in_utc() {
+        for (text, is_time) in [
+            ("2030-01-31T12:00:00Z", true),
+            ("2030-01-31T12:00:00.5Z", true),
+            ("2030-01-31T12:00:00", false),
+            ("2030-01-31 12:00:00", false),
+            ("2030-01-31T12:00:00+02:00", false),
+        ] {
+            assert_eq!(text.parse::<CalendarTime>().is_ok(), is_time, "{text}");
+        }
     }
 
     #[tokio::test(start_paused = true)]

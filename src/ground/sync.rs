@@ -34,10 +34,15 @@ pub(crate) use loom::sync::{Arc, Mutex, MutexGuard, atomic};
 pub(crate) use self::counted::{Mutex, MutexGuard};
 
 #[cfg(seawall_loom)]
-pub(crate) use self::modelled::Swap;
+pub(crate) use self::modelled::{Loaded, Swap};
+
 /// A value that is replaced as a whole while others read it: writers and readers never wait for each other.
 #[cfg(not(seawall_loom))]
 pub(crate) use arc_swap::ArcSwap as Swap;
+
+/// What is read from a [`Swap`].
+#[cfg(not(seawall_loom))]
+pub(crate) type Loaded<T> = arc_swap::Guard<Arc<T>>;
 
 /// Locks, and ignores poisoning: no foreign code runs under the lock, so the data is consistent after a panic.
 #[cfg(not(seawall_loom))]
@@ -116,6 +121,8 @@ mod modelled {
     use std::sync::Arc;
 
     use super::{Mutex, lock};
+
+    pub(crate) type Loaded<T> = Arc<T>;
 
     #[derive(Debug)]
     pub(crate) struct Swap<T>(Mutex<Arc<T>>);

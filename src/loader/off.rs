@@ -85,7 +85,7 @@ impl Scalar for Duration {
 }
 
 impl Scalar for CalendarTime {
-    const OR_OFF: &'static str = "an instant such as \"2030-01-31T12:00:00Z\", or \"off\"";
+    const OR_OFF: &'static str = "an instant in UTC, such as \"2030-01-31T12:00:00Z\", or \"off\"";
     const IS_NUMBER: bool = false;
 
     fn write<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {

@@ -85,7 +85,9 @@
 //!   fingerprint itself, also take a short lock at the start and the end. An answer takes one in the second after a loss. Around a held
 //!   body, an allocation.
 //! - **Place:** inside the [`retry`](crate::retry) and around the [`balance`](crate::balance), so that each attempt passes it, and waits or is
-//!   refused. Around a retry it sees the losses of all attempts as well, but attempts that are repeated meanwhile do not wait: of
+//!   refused; and inside a [`hedge`](crate::hedge), whose attempts are calls of their own. Around a whole stack, as around
+//!   [`balanced_client`](crate::stack::balanced_client), put a [`deadline`](crate::deadline) around the quarantine: the deadline of the
+//!   stack does not bound the wait for a turn, and a turn lasts for all attempts of a call. Around a retry it sees the losses of all attempts as well, but attempts that are repeated meanwhile do not wait: of
 //!   several callers each can kill one more.
 //!
 //! # Reload

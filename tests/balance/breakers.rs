@@ -224,3 +224,21 @@ fn wait_for_a_break_in_a_shut_down_runtime_ends_at_once() {
         Poll::Pending => panic!("nothing would wake it"),
     }
 }
+
+/// What its failures have cost keeps calls away from an endpoint. Its breaker lets a call pass all the same once the break is over, or nobody
+/// would see that it is back.
+#[tokio::test(start_paused = true)]
+async fn endpoint_is_probed_as_soon_as_its_break_is_over() {
+    for seed in 1..6 {
+        seawall::seed(seed);
+        let servers = Servers::answering(3, 30 * MS);
+        let service = servers.service(&servers.layer(BalanceConfig::default()));
+        load(service.clone(), 200, 2 * SECOND).await;
+        servers.set(0, Behaviour::Fails(MS));
+        load(service.clone(), 200, 4300 * MS).await;
+        servers.set(0, Behaviour::Answers(30 * MS));
+        let before = servers.calls()[0];
+        load(service, 200, 1200 * MS).await;
+        assert!(servers.calls()[0] > before, "seed {seed}");
+    }
+}

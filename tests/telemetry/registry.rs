@@ -216,6 +216,22 @@ fn snapshot_can_be_serialized() {
     });
 }
 
+/// Durations in JSON are numbers of seconds, and their names say so.
+#[cfg(feature = "config")]
+#[test]
+fn durations_of_endpoints_are_serialized_as_seconds() {
+    use seawall::balance::{BalanceConfig, BalanceLayer, Endpoint};
+    in_virtual_time(async {
+        let registry = Registry::new();
+        let layer = BalanceLayer::new(BalanceConfig::default()).unwrap().with_endpoints([Endpoint::new("a")]).unwrap();
+        let service = layer.named_in(&registry, "stock").unwrap().service(|_| service_fn(takes));
+        service.clone().oneshot(SECOND).await.unwrap();
+        let json = serde_json::to_value(registry.snapshot()).unwrap();
+        assert_eq!(json["components"][0]["condition"]["balance"]["listed"][0]["cost_s"], 1.0, "{json}");
+        assert!(!json.to_string().contains("nanos"), "{json}");
+    });
+}
+
 /// A name appears in logs, in responses and on the page. Characters that are invisible there, or that reorder text,
 /// are refused.
 #[test]

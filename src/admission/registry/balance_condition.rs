@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::endpoint_mode::EndpointMode;
 #[cfg(feature = "config")]
-use super::seconds::seconds;
+use super::seconds::{seconds, some_seconds};
 use crate::algorithm::breaker::State;
 
 /// The endpoints of a balancer.
@@ -52,6 +52,7 @@ pub struct EndpointCondition {
     pub limit: u32,
     /// The average cost of a call here, as far as it is known: its latency, where a failure counts as ten successes. An endpoint that
     /// costs far more than the others gets few calls. `None` without a call in the last seconds.
+    #[cfg_attr(feature = "config", serde(rename = "cost_s", serialize_with = "some_seconds"))]
     pub cost: Option<Duration>,
     /// Whether it is ejected.
     pub ejected: bool,

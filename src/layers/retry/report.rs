@@ -194,7 +194,8 @@ fn keep_endpoint(key: &Arc<str>) {
 /// they stopped. The output is the response or the error as it would be without the report. The report is `None` if the call passed no
 /// such layer in this very task. If a fallback around such a layer answered, the report says so; if it answered without one, only its
 /// [mark](crate::fallback) does. Of several calls
-/// the last to end is reported, of nested layers the outermost.
+/// the last to end is reported, of nested layers the outermost. So around a [`quorum`](crate::quorum) it may be that of a call that was no
+/// longer needed, with [`Stop::Dropped`].
 ///
 /// ```
 /// use seawall::retry::{RetryConfig, RetryLayer, Stop, report};
