@@ -13,6 +13,9 @@ use crate::layers::call::attempted_endpoints::AttemptedEndpoints;
 use crate::layers::circuit_breaker::Ticket;
 use crate::telemetry::Unreported;
 
+/// How many calls look at the half-open endpoints that the choice avoids. Fewer than a retry budget pays for: all of them may fail.
+const AVOIDED_SHARE: f64 = 0.05;
+
 /// What becomes of a call.
 #[derive(Debug)]
 pub(super) enum Picked {
@@ -127,14 +130,22 @@ impl Balancer {
     }
 }
 
-/// A half-open endpoint with a free probe slot. The choice would avoid it for what its failures have cost, and its tier may get no calls
-/// since its breakers opened: without probes it would not get its calls back. One endpoint is looked at by each call, so the cost does not
-/// depend on their number.
+/// A half-open endpoint with a free probe slot that the choice does not find. Its tier gets no calls since its breakers opened: without
+/// probes it would not get them back. Or the choice avoids it for what its failures have cost: then some calls go there all the same.
 #[inline]
 fn pick_drawn_probe(set: &EndpointSet, choice: ChoiceFor<'_>, bound: CallDeadline) -> Option<Place> {
-    let last = set.probed.len().checked_sub(1)?;
-    let drawn = ((chance::sample() * set.probed.len() as f64) as usize).min(last);
-    let endpoint = set.at(*set.probed.get(drawn)?)?;
+    if set.restricted.is_empty() {
+        return None;
+    }
+    let avoided = || (chance::sample() < AVOIDED_SHARE).then(|| draw_probe(set, &set.avoided, choice, bound))?;
+    draw_probe(set, &set.passed_over, choice, bound).or_else(avoided)
+}
+
+/// One endpoint is looked at by each call, so the cost does not depend on their number.
+fn draw_probe(set: &EndpointSet, positions: &[usize], choice: ChoiceFor<'_>, bound: CallDeadline) -> Option<Place> {
+    let last = positions.len().checked_sub(1)?;
+    let drawn = ((chance::sample() * positions.len() as f64) as usize).min(last);
+    let endpoint = set.at(*positions.get(drawn)?)?;
     let is_attempted = choice.attempted.is_some_and(|attempted| attempted.contains(endpoint.state.id));
     (!is_attempted && set.is_free(endpoint.state, choice)).then(|| place(set, endpoint, bound, choice))?
 }

@@ -228,7 +228,7 @@ fn wait_for_a_break_in_a_shut_down_runtime_ends_at_once() {
 /// What its failures have cost keeps calls away from an endpoint. Its breaker lets a call pass all the same once the break is over, or nobody
 /// would see that it is back.
 #[tokio::test(start_paused = true)]
-async fn endpoint_is_probed_as_soon_as_its_break_is_over() {
+async fn endpoint_is_probed_soon_after_its_break() {
     for seed in 1..6 {
         seawall::seed(seed);
         let servers = Servers::answering(3, 30 * MS);

@@ -13,6 +13,7 @@ mod pipes;
 mod grpc_uploads;
 mod inherited;
 mod one_state;
+mod oversized;
 mod readers;
 mod transparency;
 mod uploads;

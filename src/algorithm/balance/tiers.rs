@@ -17,8 +17,8 @@
 //! Envoy's documentation has two tables that differ: the one on panic lists 50/60 % healthy as 50/50 and 25/100 % as 25/75. Its
 //! formula and the table on priority levels give 70/30 and 35/65, and so does this module.
 //!
-//! A tier without a share gets no calls, and so no probes for its half-open breakers. [`TierShares::wanted`] lists the tiers for whose
-//! endpoints the owner has to look for probes itself.
+//! A tier without a share gets no calls, and so no probes for its half-open breakers. [`TierShares::passed_over`] lists the tiers for
+//! which the owner has to look for probes itself.
 //!
 //! Health is not capacity. If all permits of the tier are taken, [`TierShares::choose`] takes the next one, call by call: a standby
 //! carries the overflow and nothing more, and calls return as soon as the tier has a free permit.
@@ -173,10 +173,10 @@ impl TierShares {
         self.tiers.get(tier).is_some_and(|share| share.panics)
     }
 
-    /// The tiers up to the last one that has a share. Those without one get all their calls back once they are healthy.
-    pub(crate) fn wanted(&self) -> impl Iterator<Item = usize> + use<> {
-        let last = self.tiers.iter().rposition(|share| share.percent > 0);
-        0..last.map_or(0, |last| last + 1)
+    /// The tiers without a share that rank before one that has a share. They get all their calls back once they are healthy.
+    pub(crate) fn passed_over(&self) -> impl Iterator<Item = usize> + '_ {
+        let last = self.tiers.iter().rposition(|share| share.percent > 0).unwrap_or(0);
+        (0..last).filter(|tier| self.percent(*tier) == 0)
     }
 
     /// The tier that gets all calls, if there is one.
