@@ -122,7 +122,7 @@ impl Balancer {
         set.version = self.version() + 1;
         let version = set.version;
         let replaced = self.set.swap(Arc::new(set));
-        // After the swap: who reads this version finds that set, or a newer one.
+        // After the swap: a call that reads this version loads this set or a newer one.
         self.version.store(version, Ordering::Release);
         replaced
     }
@@ -185,7 +185,7 @@ impl Balancer {
 
     /// Whether there is another set by now.
     pub(super) fn is_replaced(&self, set: &EndpointSet) -> bool {
-        // After a look at the standing of endpoints.
+        // Pairs with `Standing::remove`: the caller has read the standing of the endpoints.
         fence(Ordering::Acquire);
         set.version < self.version()
     }

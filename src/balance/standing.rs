@@ -91,7 +91,8 @@ impl Standing {
     }
 
     pub(super) fn remove(&self) {
-        // Who sees this sees the version of the new set, too: see `Balancer::is_replaced`.
+        // A call that reads this flag has to see the version of the new set, too: otherwise `Balancer::is_replaced` returns `false`, and the
+        // call is refused though the new set has endpoints.
         self.0.fetch_or(REMOVED, Ordering::Release);
     }
 

@@ -3,8 +3,8 @@
 //! While the limit is not in use, the two levels cannot be compared, and a limit that is far too high would stay: a client with 64
 //! connections never fills a limit of 256, though it may keep 50 calls waiting inside a service of ten slots. But then calls take the
 //! longer, the more others are in flight when they begin. If they take [`TWICE`] as long among four times as many, the limit comes
-//! down to the calls in flight then, where it is in use while they stay as many, and is measured against half as many, and then against the level at which they would
-//! take as long as among few.
+//! down to that number of calls in flight, where it is in use. There it is measured against half as many calls, and then against the level
+//! at which calls would take as long as among few.
 //!
 //! This only raises the question. A service that became slower for its own reasons has more calls in flight, too, and the measurement
 //! finds no queue.

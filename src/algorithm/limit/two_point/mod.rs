@@ -154,7 +154,7 @@ pub(crate) struct TwoPoint {
     /// In nanoseconds.
     objective: f64,
     limit: usize,
-    /// When the last call began, with it.
+    /// The calls in flight when the last call began, that call included.
     in_flight: u32,
     /// Counts the changes of the limit. A call that was admitted before the last one proves nothing.
     epoch: u32,
@@ -305,7 +305,7 @@ impl TwoPoint {
     pub(crate) fn note_time(&mut self, is_short: bool) {
         self.shortage.record(is_short);
         if self.rest > 0 && self.shortage.is_over(self.limit) {
-            // The next overload is another one.
+            // What was in vain in this overload may not be in the next one.
             (self.rest, self.in_vain) = (0, 0);
         }
     }
@@ -404,7 +404,7 @@ impl TwoPoint {
         }
     }
 
-    /// By a measurement it is not certain that calls queue.
+    /// A measurement has not shown for certain that calls queue.
     fn dismiss_measured(&mut self) {
         self.in_vain += 1;
         self.dismiss();

@@ -3,8 +3,8 @@
 //! A service that is used nearly to its capacity has calls that queue inside it, and serves all of them in time. To measure its knee, or
 //! to hold calls back before it, would do them no good, and a limit that is a little too low would do harm. So a limit is
 //! questioned only while calls are short of time: they get no answer in time, or have to be refused because they could not get one, or
-//! take more than half of the time that they have ([`SHARE`]). A maximum is questioned when [most](GRAVE) calls are. If the times of a
-//! service without a queue vary, then a third of its calls or so would fail by then. A limit that has been lowered is measured while one
+//! take more than half of the time that they have ([`SHARE`]). A maximum is questioned when [most](GRAVE) calls are. A service
+//! without a queue whose times are exponential fails a quarter of its calls by then. A limit that has been lowered is measured while one
 //! call in [`ONE_IN`] is short: of the calls that it admits, few are.
 //!
 //! When that is long over, the limit is the maximum again. What was learned may no longer be true: a service that has to wait longer for

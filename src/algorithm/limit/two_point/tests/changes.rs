@@ -128,3 +128,24 @@ fn limit_that_is_never_reached_stays_where_nothing_queues() {
         assert_eq!(limit.limit(), 256);
     }
 }
+
+/// Calls take long for a reason of their own, and never queue: how many calls end before each measurement.
+#[test]
+fn measurements_in_vain_become_rare_until_calls_have_time() {
+    let mut calls = Closed::new(Bounds { start: 64, max: 64, objective: None });
+    for _ in 0..2 {
+        calls.rest_with_time(64 * 64);
+        let mut starts = Vec::new();
+        for n in 0..30_000u32 {
+            let before = calls.limit.limit();
+            calls.run_overloaded(1, |_| (100 * MS, Outcome::Good));
+            if before == 64 && calls.limit.limit() < 64 {
+                starts.push(n);
+            }
+        }
+        let pauses: Vec<_> = starts.windows(2).map(|pair| pair[1] - pair[0]).collect();
+        assert!(starts.first().is_some_and(|first| *first < 500), "{starts:?}");
+        assert!(pauses.len() >= 2 && pauses[0] >= 1024 && pauses[1] >= 4096, "{pauses:?}");
+        assert!(pauses[2..].iter().all(|pause| *pause >= 16_384), "{pauses:?}");
+    }
+}
