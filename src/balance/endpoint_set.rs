@@ -37,8 +37,6 @@ pub(super) struct EndpointSet {
     pub(super) restricted: Box<[usize]>,
     /// Those of them whose tier gets no calls for that reason, although it ranks before one that does.
     pub(super) passed_over: Box<[usize]>,
-    /// Those of them whose tier gets calls.
-    pub(super) avoided: Box<[usize]>,
     slow_start: SlowStart,
     pub(super) limits: CallLimits,
 }
@@ -159,18 +157,16 @@ impl EndpointSet {
         let shares = settings.overprovisioning.shares(&health);
         let is_restricted =
             |i: &usize| members.get(*i).is_some_and(|member| member.state.standing.now().is_restricted());
-        let restricted_of = |of: &[usize]| -> Box<[usize]> {
-            let members = of.iter().filter_map(|tier| tiers.get(*tier)).flat_map(|tier| &tier.members);
-            members.map(|member| member.position).filter(is_restricted).collect()
-        };
-        let passed_over: Vec<_> = shares.passed_over().collect();
-        let with_share: Vec<_> = (0..tiers.len()).filter(|tier| shares.percent(*tier) > 0).collect();
+        let passed_over = shares.passed_over().filter_map(|tier| tiers.get(tier));
         Self {
             version: 0,
             generation,
             restricted: (0..members.len()).filter(is_restricted).collect(),
-            passed_over: restricted_of(&passed_over),
-            avoided: restricted_of(&with_share),
+            passed_over: passed_over
+                .flat_map(|tier| &tier.members)
+                .map(|member| member.position)
+                .filter(is_restricted)
+                .collect(),
             slow_start: settings.slow_start,
             limits: settings.limits,
             tiers,

@@ -38,10 +38,9 @@
 //!
 //! # Bad endpoints
 //! - **Fails, hangs or is slow in nearly all calls:** its breaker opens at once, and lets a few calls pass later to see whether it is
-//!   back. The first breaks take a second. They grow while no probe gets an answer: it waits in vain, or connections are refused. They do not grow
-//!   while it answers, though with failures. When a break is over, one call in twenty looks for a probe there: they do not wait until the
-//!   choice comes to this endpoint. Until the breaker opens, a call that hangs uses up its whole time. With a shorter [deadline](crate::deadline) around the client of each
-//!   endpoint, a retry goes to another endpoint while there is time.
+//!   back. The first breaks take a second. They grow while probes get no answer, as from an endpoint that hangs or refuses connections, and
+//!   stay short while it answers with failures. Until the breaker opens, a call that hangs uses up its whole time. With a shorter
+//!   [deadline](crate::deadline) around the client of each endpoint, a retry goes to another endpoint while there is time.
 //! - **Refuses connections:** its breaker opens after five such calls in a row, over 100 ms. That only moves calls to other endpoints: if
 //!   there is no other one, calls still go there, and find out at once that it is back.
 //! - **Fails more, or is slower, than the others:** the choice avoids it within a few calls, and tries it again every few seconds. While

@@ -13,9 +13,6 @@ use crate::layers::call::attempted_endpoints::AttemptedEndpoints;
 use crate::layers::circuit_breaker::Ticket;
 use crate::telemetry::Unreported;
 
-/// How many calls look at the half-open endpoints that the choice avoids. Fewer than a retry budget pays for: all of them may fail.
-const AVOIDED_SHARE: f64 = 0.05;
-
 /// What becomes of a call.
 #[derive(Debug)]
 pub(super) enum Picked {
@@ -59,7 +56,7 @@ impl Balancer {
         for wanted in Wanted::ALL {
             let load = &self.common.load;
             let choice = ChoiceFor { wanted, now, load, attempted: attempted.as_deref(), closed_only: false };
-            if let Some(place) = pick_drawn_probe(set, choice, bound) {
+            if let Some(place) = pick_passed_over(set, choice, bound) {
                 return Picked::At(place);
             }
             if avoids
@@ -130,22 +127,13 @@ impl Balancer {
     }
 }
 
-/// A half-open endpoint with a free probe slot that the choice does not find. Its tier gets no calls since its breakers opened: without
-/// probes it would not get them back. Or the choice avoids it for what its failures have cost: then some calls go there all the same.
+/// A half-open endpoint of a tier that gets no calls since its breakers opened: without probes it would not get them back. One endpoint
+/// is looked at by each call, so the cost does not depend on their number.
 #[inline]
-fn pick_drawn_probe(set: &EndpointSet, choice: ChoiceFor<'_>, bound: CallDeadline) -> Option<Place> {
-    if set.restricted.is_empty() {
-        return None;
-    }
-    let avoided = || (chance::sample() < AVOIDED_SHARE).then(|| draw_probe(set, &set.avoided, choice, bound))?;
-    draw_probe(set, &set.passed_over, choice, bound).or_else(avoided)
-}
-
-/// One endpoint is looked at by each call, so the cost does not depend on their number.
-fn draw_probe(set: &EndpointSet, positions: &[usize], choice: ChoiceFor<'_>, bound: CallDeadline) -> Option<Place> {
-    let last = positions.len().checked_sub(1)?;
-    let drawn = ((chance::sample() * positions.len() as f64) as usize).min(last);
-    let endpoint = set.at(*positions.get(drawn)?)?;
+fn pick_passed_over(set: &EndpointSet, choice: ChoiceFor<'_>, bound: CallDeadline) -> Option<Place> {
+    let last = set.passed_over.len().checked_sub(1)?;
+    let drawn = ((chance::sample() * set.passed_over.len() as f64) as usize).min(last);
+    let endpoint = set.at(*set.passed_over.get(drawn)?)?;
     let is_attempted = choice.attempted.is_some_and(|attempted| attempted.contains(endpoint.state.id));
     (!is_attempted && set.is_free(endpoint.state, choice)).then(|| place(set, endpoint, bound, choice))?
 }

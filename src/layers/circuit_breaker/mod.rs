@@ -38,8 +38,8 @@
 //!   not failed, as long as the dependency is not working on it. So no kind of call keeps the breaker half-open.
 //! - **Only calls with enough time are probes**: with the slow threshold left or, if no caller has that much, half of the longest time
 //!   seen. Other calls are refused meanwhile.
-//! - **Breaks** grow only while no probe is answered in time: it takes too long, or its connection is refused. If probes fail
-//!   at once, breaks stay short: without the probe the call would have been refused, and frequent probes detect the recovery soon. A break
+//! - **Breaks** grow only while no probe is answered in time: it takes too long, or its connection is refused. If probes are
+//!   answered with failures, breaks stay short: without the probe the call would have been refused, and frequent probes detect the recovery soon. A break
 //!   that has grown also ends when 300 calls were refused in it, so that under heavy traffic at most one call in a hundred is a probe.
 //!
 //! # When not
