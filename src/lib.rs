@@ -10,6 +10,7 @@
 //! | [`bulkhead`] | bounds the calls in flight to one dependency, and the time that others queue |
 //! | [`rate_limit`] | bounds the calls per time; a call starts at once, after a bounded wait, or is refused |
 //! | [`throttle`] | refuses a share of the calls while an overloaded dependency refuses most of them |
+//! | [`fair_share`] | lets tenants, routes or sizes of requests share the queues for permits fairly, by the time that their calls take |
 //! | [`quarantine`] | refuses requests that were lost on several endpoints, and may crash every instance that gets them |
 //! | [`fallback`] | answers in place of a service that refused or failed: another service, a closure or a value |
 //! | [`chaos`] | injects faults on purpose, for tests and drills |
@@ -125,7 +126,7 @@
 //! | stale, superseded | of an older generation, so it changes nothing any more; replaced by a newer attempt, task or value |
 //! | priority | which calls are served first, and refused last: [`context::Priority`] |
 //! | tier | one of several services that call each other in a chain; of [`balance`]: endpoints of one priority |
-//! | key | a value by which a layer distinguishes requests, to keep a state for each: [`keyed`] |
+//! | key | a value by which a layer distinguishes requests, to keep a state for each: [`keyed`]; or by which calls share queues: [`fair_share`] |
 //! | config, settings | the struct that a user fills in; the values in force, which a reload replaces |
 //! | stack | several layers in their order, around one client or in front of one service |
 //!
@@ -169,7 +170,7 @@ pub use ground::chance::seed;
 pub use ground::sync::locks_held;
 pub use ground::{context, error, verdict};
 pub use layers::permits::{bulkhead, load_shed};
-pub use layers::{chaos, circuit_breaker, deadline, rate_limit, retry, throttle};
+pub use layers::{chaos, circuit_breaker, deadline, fair_share, rate_limit, retry, throttle};
 
 pub mod keyed {
     //! State per key: how a layer tells requests apart.

@@ -13,6 +13,7 @@ use seawall::bulkhead::{BulkheadConfig, BulkheadLayer};
 use seawall::chaos::{ChaosConfig, ChaosLayer};
 use seawall::circuit_breaker::{CircuitBreakerConfig, CircuitBreakerLayer};
 use seawall::deadline::DeadlineLayer;
+use seawall::fair_share::FairShareLayer;
 use seawall::fallback::{self, FallbackConfig, FallbackLayer};
 use seawall::hedge::{HedgeConfig, HedgeLayer};
 use seawall::load_shed::{LoadShedConfig, LoadShedLayer};
@@ -87,6 +88,12 @@ fn closed_circuit_breaker_allocates_nothing() {
 #[test]
 fn free_bulkhead_allocates_nothing() {
     assert_eq!(allocations(bulkhead().layer(callee())), 0);
+}
+
+#[test]
+fn keys_of_a_fair_share_allocate_nothing() {
+    let layers = tower::ServiceBuilder::new().layer(FairShareLayer::by(|request: &u32| *request)).layer(bulkhead());
+    assert_eq!(allocations(layers.service(callee())), 0);
 }
 
 #[test]

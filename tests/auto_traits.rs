@@ -8,6 +8,7 @@ use seawall::bulkhead::{Bulkhead, BulkheadConfig, BulkheadLayer, PermitsHandle};
 use seawall::circuit_breaker::{CircuitBreaker, CircuitBreakerConfig, CircuitBreakerHandle, CircuitBreakerLayer};
 use seawall::deadline::{Deadline, DeadlineLayer};
 use seawall::error::{InvalidConfig, Rejected};
+use seawall::fair_share::FairShareLayer;
 use seawall::load_shed::{LoadShed, LoadShedConfig, LoadShedLayer};
 use seawall::quarantine::{Quarantine, QuarantineConfig, QuarantineHandle, QuarantineLayer};
 use seawall::rate_limit::{RateLimit, RateLimitConfig, RateLimitHandle, RateLimitLayer};
@@ -72,6 +73,7 @@ fn calls_of_every_layer_are_send() {
     has_shared_parts(RateLimitLayer::new(RateLimitConfig::default()).unwrap(), callee(), 7);
     has_shared_parts(ThrottleLayer::new(ThrottleConfig::default()).unwrap(), callee(), 7);
     has_shared_parts(LoadShedLayer::new(LoadShedConfig::default()).unwrap(), callee(), 7);
+    has_shared_parts(FairShareLayer::by(|request: &u32| *request), callee(), 7);
 }
 
 #[cfg(feature = "http")]

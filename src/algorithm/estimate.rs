@@ -61,6 +61,24 @@ pub(crate) struct ServiceTime {
     pub(crate) cautious: Duration,
 }
 
+impl ServiceTime {
+    /// That of a kind of calls with this median; as it is if there is none. What is unknown of all calls stays unknown.
+    pub(crate) fn of_kind(self, median: Duration) -> Self {
+        if self.median.is_zero() || median.is_zero() {
+            return self;
+        }
+        let cautious = self.cautious.min(median.mul_f64(CAUTIOUS_MEDIANS)).max(median);
+        Self { median, cautious, ..self }
+    }
+
+    /// The same, where the kind takes less time than all calls do. A time that is known of a kind alone may be out of date, so no call is
+    /// refused for it before it has waited.
+    pub(crate) fn of_quick_kind(self, median: Duration) -> Self {
+        let of_kind = self.of_kind(median);
+        Self { median: self.median.min(of_kind.median), cautious: self.cautious.min(of_kind.cautious), ..self }
+    }
+}
+
 /// The time of one call.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Took {

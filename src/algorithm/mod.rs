@@ -7,6 +7,7 @@ pub(crate) mod budget;
 pub(crate) mod chaos;
 pub(crate) mod estimate;
 pub(crate) mod evidence;
+pub(crate) mod fair_share;
 pub(crate) mod fallback;
 pub(crate) mod gcra;
 pub(crate) mod hedge;

@@ -109,10 +109,12 @@ impl WaitQueue {
         let capacity = set.capacity();
         let mut queue = lock(&self.queue);
         let service = self.common.service.read(now);
-        let predicted = queue::predict(queue.ahead(&wanted).weight, 1, capacity, service.mean);
+        let ahead = queue.ahead(&wanted);
+        let predicted = queue::predict(ahead.weight, 1, capacity, service.mean).saturating_add(ahead.turns);
         let wait = Wait { now, deadline: wanted.deadline, max_wait: set.limits.max_wait, predicted, service };
         let entered = wait.decide(&mut queue.standing).and_then(|until| {
-            let (position, last) = queue.enter(wanted, 1, set.limits.max_waiting)?;
+            let (position, last) =
+                queue.enter(wanted, 1, wanted.cost(1, capacity, service.mean), set.limits.max_waiting)?;
             let mut woken = self.entered(&mut queue, last.is_none(), set, now);
             woken.extend(last.flatten());
             Ok((position, until, woken))
@@ -129,7 +131,7 @@ impl WaitQueue {
         now: Instant,
     ) -> Option<(GateQueuePosition, Vec<Waker>)> {
         let mut queue = lock(&self.queue);
-        let (position, _) = queue.enter(PermitRequest { returning: true, ..wanted }, 1, u32::MAX).ok()?;
+        let (position, _) = queue.enter(PermitRequest { returning: true, ..wanted }, 1, 1, u32::MAX).ok()?;
         let woken = self.entered(&mut queue, true, set, now);
         Some((position, woken))
     }

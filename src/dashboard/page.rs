@@ -48,7 +48,7 @@ pub(super) const PAGE: &str = concat!(
 );
 
 pub(super) const POLICY: &str =
-    policy!("lxKWhViFnlTLVFnDpDYURmmF5Z7Tw3Q+FqrxQDoT/h8=", "blSEs2e7SNCnL7WBvEmO6VTEyMBUz4/5uKJ6JkY9m/I=");
+    policy!("lxKWhViFnlTLVFnDpDYURmmF5Z7Tw3Q+FqrxQDoT/h8=", "0P/+a2xh5xVxsXH3+Q5V924YDr0qCsPHaWwZ9WIQqno=");
 
 #[cfg(test)]
 mod tests {

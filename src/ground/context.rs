@@ -1,4 +1,4 @@
-//! The context that a call inherits from the call that it serves: deadline, attempt number, priority.
+//! The context that a call inherits from the call that it serves: deadline, attempt number, priority, [key](crate::fair_share).
 //!
 //! The context belongs to the task. A layer sets its part around every poll of the inner service, so that the context flows from a
 //! server's handler to the client calls made there, without code of the user.
@@ -109,7 +109,7 @@ impl Captured {
     }
 }
 
-/// Detaches `future` from the current call: it inherits no deadline, its priority is the default, the calls made in it are first
+/// Detaches `future` from the current call: it inherits no deadline and no [key](crate::fair_share), its priority is the default, the calls made in it are first
 /// attempts, and their failures are not reported to the tiers above as exhausted retries of the current call.
 ///
 /// For work that several calls share. Without this, a load that fills a cache for many callers ends at the deadline of its first

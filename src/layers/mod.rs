@@ -5,6 +5,7 @@ pub mod chaos;
 pub mod circuit_breaker;
 pub(crate) mod core;
 pub mod deadline;
+pub mod fair_share;
 pub(crate) mod permits;
 pub mod rate_limit;
 pub mod retry;

@@ -55,6 +55,7 @@ const ORDER_WITHIN: [(&str, &[&[&str]]); 15] = [
                 "chaos",
                 "estimate",
                 "evidence",
+                "fair_share",
                 "fallback",
                 "gcra",
                 "hedge",

@@ -2,6 +2,7 @@
 //! served in time.
 #![allow(clippy::disallowed_methods, reason = "tests sleep and look at the clock as users do")]
 
+mod fair_share;
 mod lasting_overload;
 mod learned_limits;
 mod off;

@@ -13,7 +13,7 @@ use tokio::time::{Instant, sleep};
 use tower::util::BoxCloneService;
 use tower::{BoxError, Layer, ServiceBuilder, ServiceExt, service_fn};
 
-use crate::{MS, SECOND};
+use crate::{MS, SECOND, sleeper};
 
 type Callee = BoxCloneService<(), (), BoxError>;
 
@@ -157,4 +157,21 @@ async fn bulkhead_times_the_body_and_a_shedder_the_head() {
         response.into_body().collect().await.unwrap();
     }
     assert_eq!(service_time(&registry), 10 * MS);
+}
+
+/// A long poll that takes no permit says nothing about how long calls wait for one.
+#[tokio::test(start_paused = true)]
+async fn call_without_weight_is_no_permit_time() {
+    let config = BulkheadConfig { max_concurrent: 1, ..Default::default() };
+    let layer = BulkheadLayer::new(config).unwrap().weighed_by(|takes: &Duration| u32::from(*takes < SECOND));
+    let service = layer.layer(sleeper());
+    for _ in 0..20 {
+        service.clone().oneshot(10 * MS).await.unwrap();
+        service.clone().oneshot(30 * SECOND).await.unwrap();
+    }
+    let hasty = DeadlineLayer::new(100 * MS).unwrap().layer(service);
+    let first = tokio::spawn(hasty.clone().oneshot(10 * MS));
+    tokio::task::yield_now().await;
+    hasty.oneshot(10 * MS).await.expect("10 ms after the first");
+    first.await.unwrap().unwrap();
 }

@@ -4,7 +4,7 @@
 //! which holds both the permits in use and the number of waiters; no lock, but a short one if the limit is learned. When there are not,
 //! the call joins a queue under a short lock: by priority, and within one priority first come, first served (or the reverse, see
 //! [`Order`]). A small share of the permits goes to [lower priorities](out_of_turn) all the same. Freed permits go to the head of the
-//! queue; no call overtakes it, however light, so that a heavy call is served too. While calls wait, every change of the word happens
+//! queue; no lighter call of its turn overtakes it, so that a heavy call is served too. While calls wait, every change of the word happens
 //! under the lock. Otherwise the queue could miss a permit that becomes free.
 //!
 //! - A waiter is woken when it gets its permit or is refused, and never before.
@@ -18,9 +18,12 @@
 //! - The limit is fixed or [learned](crate::algorithm::limit) from the calls that hold permits.
 //! - The limit may change at any time: a lower limit revokes no permit, and is reached as permits are released. A call that weighs
 //!   more than the limit runs alone.
+//! - Calls of one priority with different [keys](crate::fair_share) get permits in turn, by the permit time of each key.
 //! - A call of weight zero passes, and is not counted.
 
 mod away;
+mod call_ticket;
+mod key_times;
 mod learning;
 mod limit_changes;
 mod out_of_turn;
@@ -39,6 +42,7 @@ mod tests;
 use std::time::Duration;
 
 pub(crate) use self::away::AwayGuard;
+pub(crate) use self::call_ticket::CallTicket;
 pub(crate) use self::permit::Permit;
 pub(crate) use self::permit_request::PermitRequest;
 pub(crate) use self::state::Gate;
@@ -53,7 +57,7 @@ use crate::algorithm::queue::{Refusal, Standing, Until, Wait};
 use crate::ground::error::Reason;
 use crate::ground::sync::atomic::Ordering;
 use crate::ground::sync::{Arc, lock};
-use crate::ground::time::Instant;
+use crate::ground::time::{self, Instant};
 use crate::telemetry::{Instruments, Unreported};
 
 /// The answer of a gate to an admitted call.
@@ -90,13 +94,15 @@ impl Gate {
             }
         }
         if let Some(weight) = gate.try_take(wanted.weight) {
-            return Ok(Admitted::Now(Permit::new(gate, weight)));
+            return Ok(Admitted::Now(Permit::new(gate, weight, wanted.share_key)));
         }
+        let wanted = gate.with_key_time(wanted, now);
         let service = ServiceTime::default();
         let mut wait = Wait { now, deadline: wanted.deadline, max_wait, predicted: Duration::ZERO, service };
         let waiter = Self::enqueue(&gate, wanted, max_waiting, |ahead, standing| {
             let service = gate.service.read(now);
-            let predicted = gate.predict(ahead.weight, wanted.weight, service);
+            let predicted = gate.predict(ahead.weight, wanted.weight, service).saturating_add(ahead.turns);
+            let service = wanted.key_time.map_or(service, |time| service.of_quick_kind(time.median));
             wait = Wait { predicted, service, ..wait };
             wait.decide(standing)
         });
@@ -135,10 +141,13 @@ impl Gate {
         max_waiting: u32,
         decide: impl FnOnce(Ahead, &mut Standing) -> Result<Until, Refusal>,
     ) -> Result<Waiter, Refusal> {
+        let limit = gate.limit();
+        let takes = wanted.weight.min(limit);
         let mut queue = lock(&gate.queue);
         let ahead = queue.ahead(&wanted);
         let until = decide(ahead, &mut queue.standing)?;
-        let (position, last) = queue.enter(wanted, wanted.weight.min(gate.limit()), max_waiting)?;
+        let cost = wanted.cost(takes, limit, gate.service.read(time::latest_or_now()).mean);
+        let (position, last) = queue.enter(wanted, takes, cost, max_waiting)?;
         if last.is_none() {
             gate.word.fetch_add(1, Ordering::AcqRel);
         }
@@ -146,7 +155,7 @@ impl Gate {
         drop(queue);
         woken.extend(last.flatten());
         // The position has an owner before foreign code runs: if that panics, the position is released.
-        let waiter = Waiter::new(Arc::clone(gate), position, until);
+        let waiter = Waiter::new(Arc::clone(gate), position, until, wanted.share_key);
         wake(woken);
         Ok(waiter)
     }

@@ -1,5 +1,6 @@
+use super::call_ticket::CallTicket;
 use super::state::Gate;
-use crate::algorithm::limit::Ticket;
+use crate::ground::scope::ShareKey;
 use crate::ground::sync::Arc;
 
 /// As many permits as a call weighs, released on drop.
@@ -7,30 +8,29 @@ use crate::ground::sync::Arc;
 pub(crate) struct Permit {
     pub(super) gate: Arc<Gate>,
     pub(super) weight: u32,
-    /// For a limit that is learned.
-    ticket: Option<Ticket>,
+    ticket: CallTicket,
 }
 
 impl Permit {
     #[inline]
-    pub(super) fn new(gate: Arc<Gate>, weight: u32) -> Self {
-        let ticket = gate.begin(weight);
+    pub(super) fn new(gate: Arc<Gate>, weight: u32, share_key: Option<ShareKey>) -> Self {
+        let ticket = CallTicket { limit: gate.begin(weight), share_key };
         Self { gate, weight, ticket }
     }
 
     /// For a call that held a permit before, or will not use it.
     pub(super) fn returned(gate: Arc<Gate>, weight: u32) -> Self {
-        Self { gate, weight, ticket: None }
+        Self { gate, weight, ticket: CallTicket::default() }
     }
 
     /// The permit of a call that returned an earlier one for a while, with the ticket of that one.
-    pub(crate) fn with_ticket(self, ticket: Option<Ticket>) -> Self {
+    pub(crate) fn with_ticket(self, ticket: CallTicket) -> Self {
         let mut permit = self;
         permit.ticket = ticket;
         permit
     }
 
-    pub(crate) fn ticket(&self) -> Option<Ticket> {
+    pub(crate) fn ticket(&self) -> CallTicket {
         self.ticket
     }
 

@@ -3,13 +3,15 @@
 use std::task::Waker;
 use std::time::Duration;
 
+use super::call_ticket::CallTicket;
 use super::learning::Learning;
 #[cfg(test)]
 use super::turns::Order;
 use super::turns::Turns;
 use super::wait_queue::GateQueue;
 use crate::algorithm::estimate::{Estimate, ServiceTime, Took};
-use crate::algorithm::limit::{Law, Ticket};
+use crate::algorithm::fair_share::KeyTimes;
+use crate::algorithm::limit::Law;
 use crate::algorithm::queue::{self, Refusal};
 use crate::ground::error::{Numbers, Reason};
 #[cfg(test)]
@@ -32,6 +34,8 @@ pub(crate) struct Gate {
     pub(super) is_quiet: AtomicBool,
     pub(super) learning: Mutex<Learning>,
     pub(super) service: Estimate,
+    /// Of the keys that share the queue fairly.
+    pub(super) key_times: Mutex<KeyTimes>,
     /// How many calls had too little time while a permit was free.
     short_deadline_calls: AtomicU32,
     pub(super) queue: Mutex<GateQueue>,
@@ -72,6 +76,7 @@ impl Gate {
             is_quiet: AtomicBool::new(false),
             learning: Mutex::new(learning),
             service: Estimate::new(),
+            key_times: Mutex::new(KeyTimes::default()),
             short_deadline_calls: AtomicU32::new(0),
             queue: Mutex::new(GateQueue::new(turns)),
             away: AtomicU32::new(0),
@@ -171,6 +176,12 @@ impl Gate {
         let mut woken = Vec::new();
         let mut clock = None;
         while let Some(head) = queue.head() {
+            let limit = self.limit();
+            let weight = head.weight.min(limit);
+            // Only a call that could have a permit now is judged: one that is tried all the same has to get it.
+            if u64::from(self.in_use()) + u64::from(weight) > u64::from(limit) {
+                break;
+            }
             if head.deadline.is_some() {
                 let (now, service) = *clock.get_or_insert_with(|| {
                     let now = time::now();
@@ -182,8 +193,6 @@ impl Gate {
                     continue;
                 }
             }
-            let limit = self.limit();
-            let weight = head.weight.min(limit);
             let mut word = self.word.load(Ordering::Acquire);
             let granted = loop {
                 if u64::from(Word::unpack(word).in_use) + u64::from(weight) > u64::from(limit) {
@@ -205,15 +214,12 @@ impl Gate {
 
     /// Records the time of a call and its verdict in the estimate, and in the limit if it is learned. `had`: the time until its deadline
     /// when it was admitted.
-    pub(crate) fn record(
-        &self,
-        now: Instant,
-        verdict: Verdict,
-        took: Took,
-        had: Option<Duration>,
-        ticket: Option<Ticket>,
-    ) {
-        if let Some(ticket) = ticket {
+    pub(crate) fn record(&self, now: Instant, verdict: Verdict, took: Took, had: Option<Duration>, ticket: CallTicket) {
+        if let Some(key) = ticket.share_key {
+            let has_succeeded = matches!(verdict, Verdict::Success | Verdict::CallerFault);
+            self.record_key_time(key, now, took, has_succeeded);
+        }
+        if let Some(ticket) = ticket.limit {
             // A permit that is held long after the answer, as by a stream, does not show how many calls can be answered at once.
             let is_held = took.held > 2 * took.needed;
             self.learn(ticket, took.needed, had, if is_held { Verdict::Ignored } else { verdict });

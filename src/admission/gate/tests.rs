@@ -1,4 +1,5 @@
 mod bounds;
+mod keys;
 mod model;
 mod returning;
 mod wakers;
@@ -206,7 +207,7 @@ async fn zero_weight_passes_and_is_not_counted() {
 async fn overweight_call_counts_as_all_permits() {
     let gate = gate(4, Order::Fifo);
     for _ in 0..200 {
-        gate.record(time::now(), Verdict::Success, (10 * MS).into(), None, None);
+        gate.record(time::now(), Verdict::Success, (10 * MS).into(), None, CallTicket::default());
     }
     let permit = now(&gate, 1);
     let mut heavy = later(&gate, wanted(u32::MAX));

@@ -2,15 +2,19 @@
 
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, HashMap};
+use std::ops::Add;
 use std::task::Waker;
+use std::time::Duration;
 
 use super::out_of_turn::OutOfTurn;
 use super::permit_request::PermitRequest;
 use super::turns::{Order, Turns};
 use crate::algorithm::estimate::ServiceTime;
+use crate::algorithm::fair_share::{FairTurns, KeyTime};
 use crate::algorithm::queue::{self, Refusal, Standing};
 use crate::ground::context::Priority;
 use crate::ground::error::Reason;
+use crate::ground::scope::ShareKey;
 use crate::ground::time::Instant;
 
 /// The rank of a call in the queue; the smallest is served first. A call that has begun comes before all new calls.
@@ -32,11 +36,18 @@ pub(crate) struct GateQueuePosition {
     rank: Rank,
     /// `false` for a call of lower priority that comes before the others of the rank.
     in_turn: bool,
+    /// Where the call starts on the virtual clock of its rank; zero without keys.
+    start: u64,
     /// Rises with time in a FIFO queue, and falls in a LIFO queue.
     sequence: i64,
 }
 
 impl GateQueuePosition {
+    /// No position of the rank is before this.
+    fn first_of(rank: Rank) -> Self {
+        Self { rank, in_turn: false, start: 0, sequence: i64::MIN }
+    }
+
     /// Whether the call held a permit before.
     pub(super) fn is_returning(self) -> bool {
         !self.rank.newcomer
@@ -49,6 +60,37 @@ pub(crate) struct Ahead {
     pub(crate) waiting: u32,
     /// The total number of permits they take.
     pub(crate) weight: u64,
+    /// How long the turns of other keys and earlier ones of the same key take besides.
+    pub(crate) turns: Duration,
+}
+
+impl Add for Ahead {
+    type Output = Self;
+
+    fn add(self, other: Self) -> Self {
+        Self {
+            waiting: self.waiting + other.waiting,
+            weight: self.weight + other.weight,
+            turns: self.turns.saturating_add(other.turns),
+        }
+    }
+}
+
+/// The waiting calls of one rank.
+#[derive(Debug, Default)]
+struct RankState {
+    sum: Ahead,
+    turns: FairTurns,
+}
+
+impl RankState {
+    /// The calls ahead of one with this key: one of each key, those that came before all keys, and what is paid until its turn.
+    fn ahead_of(&self, key: Option<ShareKey>) -> Ahead {
+        let Ahead { waiting, weight, .. } = self.sum;
+        let first = (waiting - self.turns.waiting()).saturating_add(self.turns.waiting_keys());
+        let weight = weight / u64::from(waiting.max(1)) * u64::from(first);
+        Ahead { waiting: first, weight, turns: Duration::from_nanos(self.turns.paid_before(key)) }
+    }
 }
 
 #[derive(Debug)]
@@ -59,6 +101,12 @@ pub(crate) struct QueuedCall {
     returning: bool,
     /// How many permits it takes, under the limit at the time when it was queued. The limit may change.
     takes: u32,
+    share_key: Option<ShareKey>,
+    /// Whether it is in the order of the keys.
+    has_turn: bool,
+    key_time: Option<KeyTime>,
+    /// Of its turn.
+    cost: u64,
     waker: Option<Waker>,
 }
 
@@ -69,6 +117,12 @@ impl QueuedCall {
             Some(deadline) if self.returning => deadline > now,
             deadline => queue::fits_deadline(now, deadline, service, contended),
         }
+    }
+
+    /// The same, by the time that calls of its key need.
+    fn fits_by_key(&self, now: Instant, service: ServiceTime, contended: bool) -> bool {
+        let service = self.key_time.map_or(service, |time| service.of_kind(time.median));
+        self.fits(now, service, contended)
     }
 }
 
@@ -87,7 +141,7 @@ pub(crate) struct GateQueue<G = u32> {
     queued: BTreeMap<GateQueuePosition, QueuedCall>,
     /// Bounded by the number of waiters: each one removes its outcome, at the latest when it is dropped.
     outcomes: HashMap<GateQueuePosition, Outcome<G>>,
-    by_rank: BTreeMap<Rank, Ahead>,
+    by_rank: BTreeMap<Rank, RankState>,
     out_of_turn: OutOfTurn,
     pub(crate) standing: Standing,
 }
@@ -117,11 +171,18 @@ impl<G> GateQueue<G> {
 
     pub(crate) fn ahead(&self, wanted: &PermitRequest) -> Ahead {
         let (rank, in_turn) = self.place(wanted);
-        let is_ahead = |theirs: Rank| theirs < rank || theirs == rank && in_turn && self.turns.order == Order::Fifo;
-        let sums = self.by_rank.iter().filter(|(theirs, _)| is_ahead(**theirs));
-        sums.fold(Ahead::default(), |ahead, (_, sum)| Ahead {
-            waiting: ahead.waiting + sum.waiting,
-            weight: ahead.weight + sum.weight,
+        self.by_rank.range(..=rank).fold(Ahead::default(), |ahead, (theirs, of_rank)| {
+            if *theirs < rank {
+                ahead + of_rank.sum
+            } else if !in_turn {
+                ahead
+            } else if of_rank.turns.has_keys() {
+                ahead + of_rank.ahead_of(wanted.share_key)
+            } else if self.turns.order == Order::Fifo {
+                ahead + of_rank.sum
+            } else {
+                ahead
+            }
         })
     }
 
@@ -135,7 +196,7 @@ impl<G> GateQueue<G> {
 
     /// The ranks of the new calls that wait, the highest first.
     fn newcomers(&self) -> impl Iterator<Item = Rank> {
-        self.by_rank.iter().filter(|(rank, sum)| rank.newcomer && sum.waiting > 0).map(|(rank, _)| *rank)
+        self.by_rank.iter().filter(|(rank, of_rank)| rank.newcomer && of_rank.sum.waiting > 0).map(|(rank, _)| *rank)
     }
 
     /// The position that is served next: the first, or that of a lower priority whose turn it is.
@@ -143,12 +204,11 @@ impl<G> GateQueue<G> {
         let (first, _) = self.queued.first_key_value()?;
         let lower =
             self.newcomers().find(|rank| *rank > first.rank && first.rank.newcomer && self.out_of_turn.is_due());
-        let of_lower =
-            |rank| self.queued.range(GateQueuePosition { rank, in_turn: false, sequence: i64::MIN }..).next();
+        let of_lower = |rank| self.queued.range(GateQueuePosition::first_of(rank)..).next();
         Some(lower.and_then(of_lower).map_or(*first, |(position, _)| *position))
     }
 
-    /// Adds a call. If the queue was full, its last call is displaced: it is refused, and its waker returned. A call that has begun
+    /// Adds a call, which will hold its permits for `cost`. If the queue was full, its last call is displaced: it is refused, and its waker returned. A call that has begun
     /// is never displaced: it ranks before all others.
     #[allow(
         clippy::type_complexity,
@@ -158,6 +218,7 @@ impl<G> GateQueue<G> {
         &mut self,
         wanted: PermitRequest,
         takes: u32,
+        cost: u64,
         max: u32,
     ) -> Result<(GateQueuePosition, Option<Option<Waker>>), Refusal> {
         self.sequence += 1;
@@ -166,13 +227,16 @@ impl<G> GateQueue<G> {
             Order::Lifo => -self.sequence,
         };
         let (rank, in_turn) = self.place(&wanted);
-        let position = GateQueuePosition { rank, in_turn, sequence };
-        let mut last = None;
-        if self.len() >= max as usize {
+        let share_key = wanted.share_key;
+        // A call that is served out of turn is not in the order of its rank.
+        let start = match self.by_rank.get(&rank) {
+            Some(of_rank) if in_turn => of_rank.turns.start_of(share_key),
+            _ => 0,
+        };
+        let position = GateQueuePosition { rank, in_turn, start, sequence };
+        let displaced = if self.len() >= max as usize {
             match self.queued.last_key_value() {
-                Some((&theirs, _)) if position < theirs => {
-                    last = Some(self.settle(theirs, Outcome::Refused(Reason::Displaced)))
-                }
+                Some((&theirs, _)) if position < theirs => Some(theirs),
                 _ => {
                     if self.queued.is_empty() {
                         self.standing.end();
@@ -180,21 +244,36 @@ impl<G> GateQueue<G> {
                     return Err(Refusal::new(Reason::QueueFull));
                 }
             }
-        }
+        } else {
+            None
+        };
         if !in_turn {
             self.out_of_turn.take();
         }
-        let PermitRequest { weight, priority, deadline, returning } = wanted;
-        let sum = self.by_rank.entry(position.rank).or_default();
-        sum.waiting += 1;
-        sum.weight += u64::from(takes);
-        self.queued.insert(position, QueuedCall { weight, priority, deadline, returning, takes, waker: None });
-        Ok((position, last))
+        let PermitRequest { weight, priority, deadline, returning, share_key, key_time } = wanted;
+        let of_rank = self.by_rank.entry(rank).or_default();
+        of_rank.sum.waiting += 1;
+        of_rank.sum.weight += u64::from(takes);
+        let has_turn = in_turn && of_rank.turns.enter(share_key, start, cost);
+        let call = QueuedCall {
+            weight,
+            priority,
+            deadline,
+            returning,
+            takes,
+            share_key,
+            has_turn,
+            key_time,
+            cost,
+            waker: None,
+        };
+        self.queued.insert(position, call);
+        Ok((position, displaced.map(|theirs| self.refuse(theirs, Reason::Displaced))))
     }
 
     /// Whether the call at the head is likely enough to end in time for a permit that is free.
     pub(crate) fn head_fits(&self, now: Instant, service: ServiceTime) -> bool {
-        self.head().is_some_and(|head| head.fits(now, service, self.is_contended(now, service)))
+        self.head().is_some_and(|head| head.fits_by_key(now, service, self.is_contended(now, service)))
     }
 
     /// Whether a call behind the head could use a free permit. The last call decides, which usually has the most time left. If not
@@ -217,27 +296,43 @@ impl<G> GateQueue<G> {
         } else {
             self.out_of_turn.granted(self.turns.low_priority_share);
         }
-        self.settle(position, Outcome::Granted(grant))
+        let granted = self.remove(position, |turns, call| turns.serve(call.share_key, position.start, call.cost))?;
+        self.outcomes.insert(position, Outcome::Granted(grant));
+        granted.waker
     }
 
     #[must_use]
     pub(crate) fn refuse_head(&mut self, reason: Reason) -> Option<Waker> {
         let position = self.next()?;
-        self.settle(position, Outcome::Refused(reason))
+        self.refuse(position, reason)
     }
 
-    fn settle(&mut self, position: GateQueuePosition, outcome: Outcome<G>) -> Option<Waker> {
-        let left = self.leave(position)?;
-        self.outcomes.insert(position, outcome);
-        left.waker
+    fn refuse(&mut self, position: GateQueuePosition, reason: Reason) -> Option<Waker> {
+        let refused = self.leave(position)?;
+        self.outcomes.insert(position, Outcome::Refused(reason));
+        refused.waker
     }
 
     /// Removes a call, if it is still queued.
     pub(crate) fn leave(&mut self, position: GateQueuePosition) -> Option<QueuedCall> {
+        self.remove(position, |turns, call| turns.leave(call.share_key, call.cost))
+    }
+
+    fn remove(
+        &mut self,
+        position: GateQueuePosition,
+        turn: impl FnOnce(&mut FairTurns, &QueuedCall),
+    ) -> Option<QueuedCall> {
         let left = self.queued.remove(&position)?;
-        if let Some(sum) = self.by_rank.get_mut(&position.rank) {
-            sum.waiting -= 1;
-            sum.weight -= u64::from(left.takes);
+        if let Some(of_rank) = self.by_rank.get_mut(&position.rank) {
+            of_rank.sum.waiting -= 1;
+            of_rank.sum.weight -= u64::from(left.takes);
+            if left.has_turn {
+                turn(&mut of_rank.turns, &left);
+            }
+            if of_rank.sum.waiting == 0 {
+                of_rank.turns.end();
+            }
         }
         if self.queued.is_empty() {
             self.standing.end();

@@ -6,7 +6,7 @@ use super::wait_queue::{GateQueuePosition, Outcome};
 use crate::admission::timer::Timer;
 use crate::algorithm::queue::Until;
 use crate::ground::error::Reason;
-use crate::ground::scope;
+use crate::ground::scope::{self, ShareKey};
 use crate::ground::sync::atomic::Ordering;
 use crate::ground::sync::{Arc, foreign, lock};
 
@@ -19,11 +19,12 @@ pub(crate) struct Waiter {
     position: Option<GateQueuePosition>,
     until: Until,
     timer: Timer,
+    share_key: Option<ShareKey>,
 }
 
 impl Waiter {
-    pub(super) fn new(gate: Arc<Gate>, position: GateQueuePosition, until: Until) -> Self {
-        Self { gate, position: Some(position), until, timer: Timer::new() }
+    pub(super) fn new(gate: Arc<Gate>, position: GateQueuePosition, until: Until, share_key: Option<ShareKey>) -> Self {
+        Self { gate, position: Some(position), until, timer: Timer::new(), share_key }
     }
 
     pub(crate) fn gate(&self) -> &Gate {
@@ -57,7 +58,7 @@ impl Waiter {
         self.position = None;
         let result = match outcome {
             Outcome::Granted(weight) if position.is_returning() => Ok(Permit::returned(Arc::clone(&self.gate), weight)),
-            Outcome::Granted(weight) => Ok(Permit::new(Arc::clone(&self.gate), weight)),
+            Outcome::Granted(weight) => Ok(Permit::new(Arc::clone(&self.gate), weight, self.share_key)),
             Outcome::Refused(reason) => Err(reason),
         };
         // Disarming drops a waker, which is foreign code. By now the permit has an owner, even if that panics.

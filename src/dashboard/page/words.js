@@ -36,7 +36,7 @@ const REASONS = {
   queue_full: ["all permits are in use and the queue is full", "Calls come faster than answers: look at the dependency's latency first."],
   queue_timeout: ["no permit became free within max_wait", "Calls hold their permits for long: look at the dependency's latency."],
   not_in_time: ["less time was left than the call takes", "It would only have failed late. If many are: more capacity, or longer deadlines."],
-  displaced: ["a call of higher priority displaced it from the queue", "Calls come faster than answers: look at the dependency's latency first."],
+  displaced: ["a call that is served before it displaced it from a full queue", "Calls come faster than answers: look at the dependency's latency first."],
   rate_limited: ["the rate limit is exhausted", "Slow the callers down, or raise the limit."],
   runtime_lag: ["the runtime polls tasks too late", "Handlers compute on the runtime: look at the CPU, and move long computations to threads of their own."],
   throttled: ["the dependency is overloaded and refuses most calls", "It spares the dependency the refusals, and ends with the overload: look at the dependency's capacity."],

@@ -30,7 +30,8 @@ pub enum Reason {
     NotInTime,
     /// The rate limit is exhausted. Nothing was sent.
     RateLimited,
-    /// The call waited in a full queue, and a call of higher priority displaced it. Nothing was sent.
+    /// The call waited at the end of a full queue, and a call that is served before it displaced it: one of higher priority, or of a
+    /// [key](crate::fair_share) with fewer or quicker calls. Nothing was sent.
     Displaced,
     /// The client sent nothing of the request's body for too long; the call was cancelled.
     RequestIdle,
@@ -114,7 +115,7 @@ impl Reason {
             Self::QueueTimeout => "no permit became free within `max_wait`",
             Self::NotInTime => "less time is left than the call is expected to take",
             Self::RateLimited => "the rate limit is exhausted",
-            Self::Displaced => "displaced from the queue by a call of higher priority",
+            Self::Displaced => "displaced from a full queue by a call that is served before it",
             Self::RequestIdle => "no request data from the client: idle limit exceeded",
             Self::NoQuorum => "too few endpoints gave the same answer",
             Self::Injected => "a fault was injected on purpose",

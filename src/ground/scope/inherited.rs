@@ -1,5 +1,6 @@
 //! The context that a call inherits from the call that it serves.
 
+use super::share_key::ShareKey;
 use crate::ground::instant::Instant;
 
 /// How much a call matters. When there is not room for all, the most important are served first.
@@ -28,21 +29,22 @@ pub(crate) struct Context {
     /// The deadline of the response. All waits for one end then.
     pub(crate) deadline: Option<Instant>,
     pub(super) end: Option<Instant>,
-    pub(super) word: u32,
+    pub(super) word: u64,
 }
 
-const ENFORCED: u32 = 1 << 31;
+const KEY_SHIFT: u32 = 32;
+const ENFORCED: u64 = 1 << 31;
 const PRIORITY_SHIFT: u32 = 29;
 const BEFORE_SHIFT: u32 = 20;
-const BEFORE_MASK: u32 = (1 << (PRIORITY_SHIFT - BEFORE_SHIFT)) - 1;
-const LASTS: u32 = 1 << 19;
-pub(super) const HAS_END: u32 = 1 << 18;
-const PAID_IN: u32 = 1 << 17;
-const LOSS_REPEATED: u32 = 1 << 16;
-const ATTEMPT_MASK: u32 = LOSS_REPEATED - 1;
+const BEFORE_MASK: u64 = (1 << (PRIORITY_SHIFT - BEFORE_SHIFT)) - 1;
+const LASTS: u64 = 1 << 19;
+pub(super) const HAS_END: u64 = 1 << 18;
+const PAID_IN: u64 = 1 << 17;
+const LOSS_REPEATED: u64 = 1 << 16;
+const ATTEMPT_MASK: u64 = LOSS_REPEATED - 1;
 
 impl Context {
-    pub(crate) const NONE: Self = Self { deadline: None, end: None, word: (Priority::Normal as u32) << PRIORITY_SHIFT };
+    pub(crate) const NONE: Self = Self { deadline: None, end: None, word: (Priority::Normal as u64) << PRIORITY_SHIFT };
 
     /// The end of the response, if it may continue beyond the deadline.
     #[inline]
@@ -71,13 +73,13 @@ impl Context {
     /// 0 without a retry, here or at the client of the served connection.
     #[inline]
     pub(crate) fn attempt(&self) -> u32 {
-        self.word & ATTEMPT_MASK
+        (self.word & ATTEMPT_MASK) as u32
     }
 
     /// The attempts before this one by retries further out than the one that counts in `attempt`.
     #[inline]
     pub(crate) fn before(&self) -> u32 {
-        self.word >> BEFORE_SHIFT & BEFORE_MASK
+        (self.word >> BEFORE_SHIFT & BEFORE_MASK) as u32
     }
 
     #[inline]
@@ -108,7 +110,7 @@ impl Context {
 
     #[inline]
     pub(crate) fn with_attempt(self, attempt: u32) -> Self {
-        Self { word: self.word & !ATTEMPT_MASK | attempt.min(ATTEMPT_MASK), ..self }
+        Self { word: self.word & !ATTEMPT_MASK | u64::from(attempt).min(ATTEMPT_MASK), ..self }
     }
 
     /// Whether a layer further out has deposited into its retry budget for this call.
@@ -136,12 +138,27 @@ impl Context {
 
     #[inline]
     fn with_before(self, before: u32) -> Self {
-        Self { word: self.word & !(BEFORE_MASK << BEFORE_SHIFT) | before.min(BEFORE_MASK) << BEFORE_SHIFT, ..self }
+        Self {
+            word: self.word & !(BEFORE_MASK << BEFORE_SHIFT) | u64::from(before).min(BEFORE_MASK) << BEFORE_SHIFT,
+            ..self
+        }
     }
 
     #[inline]
     pub(crate) fn with_priority(self, priority: Priority) -> Self {
-        Self { word: self.word & !(3 << PRIORITY_SHIFT) | (priority as u32) << PRIORITY_SHIFT, ..self }
+        Self { word: self.word & !(3 << PRIORITY_SHIFT) | (priority as u64) << PRIORITY_SHIFT, ..self }
+    }
+
+    /// The key whose calls share the queues fairly with those of other keys.
+    #[inline]
+    pub(crate) fn share_key(&self) -> Option<ShareKey> {
+        ShareKey::from_bits((self.word >> KEY_SHIFT) as u32)
+    }
+
+    #[inline]
+    pub(crate) fn with_share_key(self, key: Option<ShareKey>) -> Self {
+        let bits = u64::from(ShareKey::bits(key));
+        Self { word: self.word & !(u64::MAX << KEY_SHIFT) | bits << KEY_SHIFT, ..self }
     }
 
     /// Whether the deadline has passed at `now`.
@@ -187,11 +204,14 @@ mod tests {
                         .with_end(end, lasts)
                         .with_attempt(attempt)
                         .with_enforced(enforced)
+                        .with_share_key(Some(ShareKey::of_hash(u64::MAX)))
                 };
                 let all = set(Context::NONE);
                 assert_eq!(all, set(all.with_attempt(3).with_before(3).with_end(None, false).with_enforced(!enforced)));
                 assert_eq!((all.priority(), all.enforced(), all.lasts()), (priority, enforced, lasts));
                 assert_eq!((all.attempt(), all.before(), all.end()), (attempt, before, end));
+                assert_eq!(all.share_key(), Some(ShareKey::of_hash(u64::MAX)));
+                assert_eq!(all.with_share_key(None).share_key(), None);
             }
         }
         let paid_in = Context::NONE.with_attempt(3).paid_in();
@@ -203,7 +223,7 @@ mod tests {
         let lost = Context::NONE.with_attempt(u32::MAX).with_loss_repeated(true).with_loss_repeated(false);
         assert!(lost.is_loss_repeated() && lost.uncounted().is_loss_repeated() && !paid_in.is_loss_repeated());
         let most = Context::NONE.with_attempt(u32::MAX).with_before(u32::MAX);
-        assert_eq!((most.attempt(), most.before()), (ATTEMPT_MASK, BEFORE_MASK));
+        assert_eq!((most.attempt().into(), most.before().into()), (ATTEMPT_MASK, BEFORE_MASK));
         assert_eq!((most.priority(), most.enforced(), most.lasts()), (Priority::Normal, false, false));
     }
 

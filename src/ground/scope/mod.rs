@@ -25,7 +25,7 @@
 //!
 //! | input | set by | read by |
 //! |---|---|---|
-//! | context: deadline, end, attempt, priority, whether a lost attempt was repeated | deadline, retry, extraction of headers, [`context`](crate::context) | every layer |
+//! | context: deadline, end, attempt, priority, key of the fair share, whether a lost attempt was repeated | deadline, retry, fair share, extraction of headers, [`context`](crate::context) | every layer |
 //! | enforcer: the task whose layer ends the call at its deadline | deadline, retry | every timer, which is then not armed |
 //! | start: the reading of the clock at which the call begins | every layer | the next layer, once |
 //! | latest reading of the clock on this thread; outlives the poll | every reading | what needs no fresh one |
@@ -61,6 +61,7 @@ mod attachments;
 mod exhausted;
 mod exhausted_calls;
 mod inherited;
+mod share_key;
 mod task;
 
 use self::attachments::Attachments;
@@ -68,6 +69,7 @@ pub(crate) use self::exhausted::{ExhaustedBefore, exhausted_before, mark_exhaust
 pub(crate) use self::exhausted_calls::Exhausted;
 pub(crate) use self::inherited::Context;
 pub use self::inherited::Priority;
+pub(crate) use self::share_key::ShareKey;
 use self::task::TaskId;
 
 thread_local! {
@@ -80,7 +82,7 @@ thread_local! {
 /// See the module.
 struct Scope {
     /// Two words of the context, which are moved in registers.
-    context: Cell<(Option<Instant>, u32)>,
+    context: Cell<(Option<Instant>, u64)>,
     /// The third word; read only if the context has an end, which is rare.
     end: Cell<Option<Instant>>,
     enforcer: Cell<Option<TaskId>>,
@@ -172,7 +174,7 @@ pub(crate) fn enter(context: Context) -> Entered {
 #[derive(Debug)]
 #[must_use]
 pub(crate) struct Entered {
-    outer: (Option<Instant>, u32),
+    outer: (Option<Instant>, u64),
     /// The former end, if it was changed.
     end: Option<Option<Instant>>,
 }

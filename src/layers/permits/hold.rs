@@ -3,9 +3,8 @@
 use std::sync::Arc as Shared;
 use std::time::Duration;
 
-use crate::admission::gate::{Gate, Permit};
+use crate::admission::gate::{CallTicket, Gate, Permit};
 use crate::algorithm::estimate::Took;
-use crate::algorithm::limit::Ticket;
 use crate::ground::call_deadline::CallDeadline;
 use crate::ground::layer_id::LayerId;
 use crate::ground::sync::Arc;
@@ -35,11 +34,20 @@ impl PermitState {
         }
     }
 
-    fn ticket(&self) -> Option<Ticket> {
+    /// A call without a weight takes no permit, so its time is none that waiting calls wait for.
+    fn is_counted(&self) -> bool {
+        match self {
+            Self::Own(permit) => permit.weight() > 0,
+            Self::Shared(permit) => permit.weight() > 0,
+            Self::Lent(..) | Self::Away(_) => true,
+        }
+    }
+
+    fn ticket(&self) -> CallTicket {
         match self {
             Self::Own(permit) => permit.ticket(),
             Self::Shared(permit) => permit.ticket(),
-            Self::Lent(..) | Self::Away(_) => None,
+            Self::Lent(..) | Self::Away(_) => CallTicket::default(),
         }
     }
 
@@ -139,7 +147,9 @@ impl Drop for Serving {
 #[inline]
 fn record(permit_state: &PermitState, now: Instant, verdict: Verdict, took: Took, had: Duration) {
     let gate = permit_state.gate();
-    gate.record(now, verdict, took, Some(had), permit_state.ticket());
+    if permit_state.is_counted() {
+        gate.record(now, verdict, took, Some(had), permit_state.ticket());
+    }
     observed::record(gate.instruments(), verdict, took.held);
 }
 

@@ -23,8 +23,7 @@ use std::sync::Arc as Shared;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
-use crate::admission::gate::{Admitted, AwayGuard, Gate, Permit, PermitRequest, Waiter};
-use crate::algorithm::limit::Ticket;
+use crate::admission::gate::{Admitted, AwayGuard, CallTicket, Gate, Permit, PermitRequest, Waiter};
 use crate::ground::error::Rejected;
 use crate::ground::scope;
 use crate::ground::scope::attachment::{self, AttachmentSlot};
@@ -54,7 +53,7 @@ struct UploadState {
     was_away: Duration,
     weight: u32,
     /// Of the first permit: the time of the whole call is known, without its absences.
-    ticket: Option<Ticket>,
+    ticket: CallTicket,
     /// The head of the response has arrived, or the call was dropped.
     is_over: bool,
     cut: Option<Rejected>,
@@ -284,6 +283,6 @@ mod tests {
         assert!(upload.missing_permit().is_some());
         upload.try_resume();
         let (permit, _) = upload.end(time::now());
-        assert!(ticket.is_some() && permit.is_some_and(|permit| permit.ticket() == ticket));
+        assert!(ticket != CallTicket::default() && permit.is_some_and(|permit| permit.ticket() == ticket));
     }
 }

@@ -5,9 +5,9 @@ use super::*;
 /// Records calls, of which only the first began when nothing was known.
 fn record(gate: &Gate, calls: u32, verdict: Verdict, took: Duration) {
     let now = time::now();
-    gate.record(now.minus(took), verdict, took.into(), None, None);
+    gate.record(now.minus(took), verdict, took.into(), None, CallTicket::default());
     for _ in 1..calls {
-        gate.record(now, verdict, took.into(), None, None);
+        gate.record(now, verdict, took.into(), None, CallTicket::default());
     }
 }
 
@@ -103,7 +103,7 @@ async fn refusals_have_retry_after_without_an_estimate() {
     let refused = gate.refuse(reason, None).by(&instruments).into_rejected();
     assert_eq!((refused.reason(), refused.retry_after()), (Reason::Displaced, Some(floor)));
     assert_eq!((refused.numbers().waiting(), refused.numbers().limit()), (Some(1), Some(1)));
-    gate.record(time::now(), Verdict::Success, (80 * MS).into(), None, None);
+    gate.record(time::now(), Verdict::Success, (80 * MS).into(), None, CallTicket::default());
     let refused = gate.refuse(reason, None).by(&instruments).into_rejected();
     assert_eq!(refused.retry_after(), Some(160 * MS), "one is served and one waits");
 }

@@ -26,7 +26,7 @@ async fn returning_call_is_served_until_its_deadline() {
     for (left, served) in [(11, true), (10, false)] {
         let gate = gate(1, Order::Fifo);
         for _ in 0..50 {
-            gate.record(time::now(), Verdict::Success, (1000 * MS).into(), None, None);
+            gate.record(time::now(), Verdict::Success, (1000 * MS).into(), None, CallTicket::default());
         }
         let held = now(&gate, 1);
         let soon = PermitRequest { deadline: Some(time::now() + left * MS), ..wanted(1) };

@@ -10,7 +10,7 @@
 //! # How it behaves
 //! - **Permits:** a call takes one, or as many as it [weighs](BulkheadLayer::weighed_by), and holds them until it is over. There are
 //!   `max_concurrent` until calls are short of time, and then as many as is learned, or always as many: see [`Limit`].
-//! - **Waiting:** by [priority](crate::context::Priority), then in the configured [`Order`]. A small share of the permits (`low_priority_share`) goes to lower priorities all the same. Light calls do not overtake a
+//! - **Waiting:** by [priority](crate::context::Priority), then by [key](crate::fair_share) if calls have one, then in the configured [`Order`]. A small share of the permits (`low_priority_share`) goes to lower priorities all the same. Light calls do not overtake a
 //!   heavy call of their priority. Three bounds apply to the wait. A call is refused at once if its expected wait, given how long permits were
 //!   held lately, exceeds its deadline. It is refused when the time left is less than most calls take. And it is refused after
 //!   `max_wait`. A call whose deadline has passed is not started.
