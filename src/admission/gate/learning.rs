@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::algorithm::limit::{Law, Limit, Outcome, Ticket};
+use crate::algorithm::limit::{Law, Limit, Outcome, Ticket, is_ample, is_short};
 
 /// See the module.
 #[derive(Debug)]
@@ -59,17 +59,18 @@ impl Learning {
         }
     }
 
-    /// A call has returned its permit; it was short of time or not, if that is known. Returns the limit if it has changed.
+    /// A call has returned its permit, and `had` so much time when it got it, if that is known. Returns the limit if it has changed.
     pub(super) fn end(
         &mut self,
         ticket: Ticket,
         took: Duration,
         outcome: Outcome,
-        is_short: Option<bool>,
+        had: Option<Duration>,
     ) -> Option<u32> {
         let limit = self.limit.as_mut()?;
-        if let Some(is_short) = is_short {
-            limit.note_time(is_short);
+        if let Some(had) = had {
+            limit.note_time(is_short(took, had));
+            limit.note_ample(is_ample(took, had));
         }
         limit.end(ticket, took, outcome).then(|| saturate(limit.limit()))
     }

@@ -44,7 +44,7 @@ impl Gate {
         }
         {
             let mut learning = lock(&self.learning);
-            let limit = learning.end(ticket, took, outcome, is_short);
+            let limit = learning.end(ticket, took, outcome, had);
             self.is_quiet.store(learning.is_quiet(), Ordering::Relaxed);
             let Some(limit) = limit else { return };
             // Under the lock, so that of two limits the later one stays.

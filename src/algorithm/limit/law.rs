@@ -110,6 +110,14 @@ impl Limit {
         }
     }
 
+    /// An admitted call has ended. `is_ample`: it could have taken twice as long without being short of time.
+    #[inline]
+    pub(crate) fn note_ample(&mut self, is_ample: bool) {
+        if let Self::TwoPoint(law) = self {
+            law.note_ample(is_ample);
+        }
+    }
+
     /// Whether a sample of the calls that end well and in time is enough to learn from: nothing is being measured, and calls have time enough.
     /// Then admissions need not be [reported](Self::begin).
     pub(crate) fn is_quiet(&self) -> bool {

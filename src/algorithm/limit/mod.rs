@@ -27,4 +27,4 @@ mod tests;
 
 pub(crate) use self::law::{Law, Limit};
 pub(crate) use self::ticket::{Outcome, Ticket};
-pub(crate) use self::two_point::is_short;
+pub(crate) use self::two_point::{is_ample, is_short};

@@ -11,6 +11,10 @@ const FAR_LOWER: f64 = 0.5;
 /// The working level is above the knee by so many standard errors.
 const MARGIN: f64 = 1.5;
 
+/// The same where calls have ample time: two slacks. The knee of a service with several stages is soft: at 1.15 times the knee, where
+/// one stage is full, the others still leave it idle for a tenth of the time.
+const AMPLE_MARGIN: f64 = 2.0 * SLACK;
+
 /// The standard error at which half of a measured change is followed. The windows are sized for it.
 pub(super) const ERROR: f64 = 0.1;
 
@@ -92,6 +96,11 @@ impl Levels {
 
     pub(super) fn work(&self) -> f64 {
         self.work
+    }
+
+    /// The level between two cycles where calls have ample time.
+    pub(super) fn ample_work(&self) -> f64 {
+        self.work.max(self.knee * (1.0 + AMPLE_MARGIN))
     }
 
     pub(super) fn hold(&self) -> u32 {

@@ -23,7 +23,8 @@
 //!   - A queue at both: the limit falls to just above `B`, and after two such cycles `B` is half of `H`. If the measurement leaves
 //!     no doubt, `B` becomes `H` at once, and its window is the first of the next cycle: so a limit that is far too high is halved
 //!     with each window.
-//! - **Hold**. Between two cycles the limit is at the knee and 1.5 standard errors. Each cycle that confirms the knee, within two standard
+//! - **Hold**. Between two cycles the limit is at the knee and 1.5 standard errors, or at 1.66 times the knee where calls have ample
+//!   time: most of those that are admitted could take twice as long without being [short](shortage) of time. Each cycle that confirms the knee, within two standard
 //!   errors, doubles the hold, up to 24 windows; after any other the next cycle follows at once. So it does when the times change by
 //!   a fifth and by four standard errors, and if they became longer by half, with `B` at half of `H`.
 //!
@@ -57,6 +58,7 @@
 //! | lower point 0.65, slack 0.33 | the range of the logarithm is 0.43, its usual value 0.29: `B` is just below the knee, so a low window costs little, and no queue and a queue at both points are still told apart. Shares of 0.7 and 0.75 give more false alarms, 0.6 costs more in each low window |
 //! | error 0.1 | smaller: slower by the square; larger: both ends of the range come within one error |
 //! | 1.5 errors above the knee while holding | 0.6 loses 1 % of throughput, 1.7 adds 2 % to the times |
+//! | 1.66 times the knee with ample time | three stages of 10, 10 and 3 slots with exponential times: .92 of the throughput at the knee, .97 with 1.5 errors, 1.00 here |
 //! | 24 windows | a low window costs up to a fifth of throughput while it lasts; 48 windows follow a rise of capacity later |
 //! | certain: 2.5 errors | 2 lowers the limit by mistake at noise 0.5; 3 takes longer from far above |
 //! | a hold has 6,000 calls at most | with very uneven times a window has more than 250, but watching needs fewer than measuring |
@@ -120,7 +122,7 @@ use self::guard::{Action, Guard};
 use self::levels::{LOWER, Levels};
 use self::noise::{MIN_WINDOW, Noise};
 use self::shortage::Shortage;
-pub(crate) use self::shortage::is_short;
+pub(crate) use self::shortage::{is_ample, is_short};
 use self::window::{Summary, Window};
 use super::ticket::{Outcome, Ticket, saturate};
 use crate::ground::time::nanos;
@@ -319,6 +321,12 @@ impl TwoPoint {
         self.limit != before
     }
 
+    /// See [`Limit::note_ample`](super::Limit::note_ample).
+    #[inline]
+    pub(crate) fn note_ample(&mut self, is_ample: bool) {
+        self.shortage.record_ample(is_ample);
+    }
+
     /// The first time is the scale of the first window.
     fn set_scale(&mut self, took: f64, outcome: Outcome) {
         if matches!(outcome, Outcome::Good | Outcome::Late) {
@@ -464,7 +472,9 @@ impl TwoPoint {
             return self.start_cycle();
         }
         self.phase = Phase::Hold { left: self.levels.hold(), base: None };
-        self.apply(self.levels.work(), self.usual);
+        let work = if self.shortage.is_ample() { self.levels.ample_work() } else { self.levels.work() };
+        // A ceiling, or calls that are too slow, count more than a margin.
+        self.apply(work.min(self.most()), self.usual);
     }
 
     fn start_cycle(&mut self) {

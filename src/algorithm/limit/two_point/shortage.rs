@@ -19,6 +19,12 @@ const SHARE: u32 = 2;
 /// So many calls are no accident.
 const ONE_IN: f64 = 16.0;
 
+/// A call that could have taken this many times as long without being short had ample time.
+const AMPLE: u32 = 2;
+
+/// So many of the admitted calls are most of them: a tail of slow calls decides nothing.
+const MOST: f64 = 0.75;
+
 /// Most calls.
 const GRAVE: f64 = 0.5;
 
@@ -35,6 +41,8 @@ pub(super) struct Shortage {
     share: Option<f64>,
     /// Calls in a row that had time enough.
     in_time: u32,
+    /// Of the last calls that were admitted, the share that had ample time.
+    ample: f64,
 }
 
 impl Shortage {
@@ -42,6 +50,16 @@ impl Shortage {
         self.in_time = if is_short { 0 } else { self.in_time.saturating_add(1) };
         let share = self.share.unwrap_or(0.0);
         self.share = Some(share + (f64::from(u8::from(is_short)) - share) / MEMORY);
+    }
+
+    /// An admitted call has ended, and had ample time or not.
+    pub(super) fn record_ample(&mut self, is_ample: bool) {
+        self.ample += (f64::from(u8::from(is_ample)) - self.ample) / MEMORY;
+    }
+
+    /// Whether most calls that are admitted have ample time.
+    pub(super) fn is_ample(self) -> bool {
+        self.ample >= MOST
     }
 
     /// Whether calls have had time enough for so long that a limit for them no longer matters.
@@ -68,4 +86,9 @@ impl Shortage {
 /// Whether a call was short of time that took so long, and `had` so much when it was admitted.
 pub(crate) fn is_short(took: Duration, had: Duration) -> bool {
     took.saturating_mul(SHARE) > had
+}
+
+/// Whether a call had ample time that took so long, and `had` so much when it was admitted.
+pub(crate) fn is_ample(took: Duration, had: Duration) -> bool {
+    took.saturating_mul(SHARE * AMPLE) <= had
 }

@@ -7,6 +7,7 @@ use crate::algorithm::limit::plant::{Class, Noise, Plant, Seen, Server};
 mod bounds;
 mod changes;
 mod nonsense;
+mod stages;
 mod steady;
 
 const MS: Duration = Duration::from_millis(1);
