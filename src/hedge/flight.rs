@@ -134,7 +134,12 @@ impl FlightParts {
             withdrawal.ended(verdict);
         }
         if let Some(spent_time) = self.spent_time.take() {
-            spent_time.ends(if hedge::decides(verdict) { HedgeEnd::Won } else { HedgeEnd::Useless });
+            spent_time.ends(match verdict {
+                _ if hedge::decides(verdict) => HedgeEnd::Won,
+                // A layer of ours has refused it: that costs the dependency nothing, and says nothing about hedges.
+                _ if !self.sent => HedgeEnd::Unknown,
+                _ => HedgeEnd::Useless,
+            });
         }
     }
 

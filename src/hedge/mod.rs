@@ -43,7 +43,8 @@
 //!
 //! The delay is time of the dependency: neither a wait for the caller's upload nor a wait in such a queue is part of it. It is fixed, or
 //! a quantile of the latencies of recent successes ([`LearnedDelay`]). A learned delay follows the dependency: if all calls become slow,
-//! the delay grows, and no more calls are hedged than before. With too few samples, or above a ceiling, no slow call is hedged.
+//! the delay grows, and no more calls are hedged than before. While fewer than one hedge in ten wins, it is
+//! twice the quantile. With too few samples, or above a ceiling, no slow call is hedged.
 //!
 //! A call that ends without an answer, at its deadline or because it is dropped, has no latency. It counts with the time that it had, if
 //! that is above the quantile, if it was hedged, and if twenty hedged calls before it ended the same way and no hedge has won since.

@@ -7,7 +7,7 @@ use super::config::{HedgeDelay, LearnedDelay};
 use super::lesson::{Lesson, Observation};
 use crate::admission::keyed::Forgettable;
 use crate::algorithm::budget::NotGranted;
-use crate::algorithm::hedge::{HedgeEnd, HedgeInFlight, HedgeTime, Latencies};
+use crate::algorithm::hedge::{HedgeEnd, HedgeInFlight, HedgeTime, HedgeWins, Latencies};
 use crate::ground::scope::Context;
 use crate::ground::sync::{Arc, Mutex, lock};
 use crate::ground::time::{self, Instant};
@@ -34,6 +34,7 @@ pub(super) struct HedgePolicy {
 struct Learned {
     latencies: Latencies,
     time: HedgeTime,
+    wins: HedgeWins,
 }
 
 /// The time of one hedge, from its start until this is dropped.
@@ -54,7 +55,9 @@ impl SpentTime {
 impl Drop for SpentTime {
     fn drop(&mut self) {
         let now = time::now();
-        lock(&self.policy.learned).time.end(self.hedge, self.how, now);
+        let mut known = lock(&self.policy.learned);
+        known.time.end(self.hedge, self.how, now);
+        known.wins.ended(self.how);
     }
 }
 
@@ -62,7 +65,7 @@ impl HedgePolicy {
     /// A policy with its own budget.
     pub(super) fn new(budget: Budget, readiness_limit: ReadinessLimit, instruments: Instruments, now: Instant) -> Self {
         let latencies = Latencies::new(LearnedDelay::default().rules(), now);
-        let learned = Mutex::new(Learned { latencies, time: HedgeTime::new(now) });
+        let learned = Mutex::new(Learned { latencies, time: HedgeTime::new(now), wins: HedgeWins::new() });
         Self { budget, given: false, inside_retries: false, readiness_limit, instruments, learned }
     }
 
@@ -116,8 +119,9 @@ impl HedgePolicy {
             HedgeDelay::Fixed(delay) => Some(*delay),
             HedgeDelay::OnFailure => None,
             HedgeDelay::Learned(learned) => {
-                let quantile = lock(&self.learned).latencies.quantile(&learned.rules(), now)?;
-                (quantile <= learned.max).then(|| quantile.max(learned.min))
+                let mut known = lock(&self.learned);
+                let quantile = known.latencies.quantile(&learned.rules(), now)?;
+                (quantile <= learned.max).then(|| known.wins.delay(quantile.max(learned.min)))
             }
         }
     }

@@ -8,12 +8,14 @@
 mod hedge_time;
 mod latencies;
 mod quantile;
+mod wins;
 
 use std::time::Duration;
 
 pub(crate) use self::hedge_time::{HedgeEnd, HedgeInFlight, HedgeTime};
 pub(crate) use self::latencies::Latencies;
 pub(crate) use self::quantile::QuantileRules;
+pub(crate) use self::wins::HedgeWins;
 use crate::ground::time::Instant;
 use crate::ground::verdict::Verdict;
 
