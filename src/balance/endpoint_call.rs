@@ -3,7 +3,7 @@ use std::num::NonZeroU64;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::early_failure;
+use super::early_end;
 use super::endpoint_state::EndpointState;
 use super::permit::Permit;
 use crate::algorithm::estimate::{Estimate, Took};
@@ -133,7 +133,9 @@ impl EndpointCall {
         };
         // A full endpoint is no worse for that, and gets no more calls than it takes.
         if has_failed && !was_full {
-            early_failure::end(permit, took, now);
+            early_end::end(permit, took, now);
+        } else if let Verdict::Abandoned | Verdict::TimedOut = verdict {
+            early_end::dropped(permit, took, now);
         }
     }
 }

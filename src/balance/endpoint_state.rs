@@ -13,7 +13,7 @@ use super::config::BalanceConfig;
 use super::endpoint_limit::{EndpointLimit, LimitLearning};
 use super::kept_permits::KeptPermits;
 use super::standing::{Standing, Wanted};
-use crate::algorithm::balance::{CallCounter, EndpointLoad, SetLoad, SlowStart};
+use crate::algorithm::balance::{CallCounter, EndpointLoad, SetLoad, SlowStart, UNLIMITED};
 use crate::algorithm::estimate::Estimate;
 use crate::ground::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use crate::ground::time::{Instant, nanos};
@@ -130,6 +130,11 @@ impl EndpointState {
     #[inline]
     pub(super) fn limit(&self, max: u32) -> u32 {
         self.limit.get().min(max)
+    }
+
+    /// Whether its refusals have shown how many calls it takes at once.
+    pub(super) fn has_learned_limit(&self) -> bool {
+        self.limit.get() != UNLIMITED
     }
 
     /// Takes a permit for a call, of at most `max`. Returns how many calls are in flight with it.

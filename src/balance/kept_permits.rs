@@ -1,4 +1,4 @@
-//! The permits of an endpoint that are in use although their calls have ended: see [`early_failure`](super::early_failure).
+//! The permits of an endpoint that are in use although their calls have ended: see [`early_end`](super::early_end).
 
 use crate::algorithm::balance::EndpointLoad;
 use crate::ground::sync::{Mutex, lock};

@@ -217,7 +217,7 @@ mod connections;
 mod constructors;
 mod departed;
 mod discovery;
-mod early_failure;
+mod early_end;
 mod ejections;
 mod endpoint;
 mod endpoint_call;

@@ -1,8 +1,17 @@
-//! A call that failed early. Its permit is kept for as long as a success takes, if other endpoints do better.
+//! A call that failed early, or was dropped early. Its permit is kept for as long as a success takes.
+//!
+//! # Failed
+//! The permit is kept if other endpoints do better.
 //!
 //! A failure takes no time. So among endpoints that are full, one that fails at once would be the only one with free permits, and would
 //! get all calls. With its permits kept it gets no more than if it answered. If all endpoints fail alike, calls lose nothing by going
 //! there, and no permit is kept. Nor is that of a lost call: its instance may have crashed, and the calls that follow show whether it has.
+//!
+//! # Dropped
+//! A hedge that loses, and a call whose caller has given up, are dropped here. An instance that has begun such a call usually works on it to
+//! its end. If it takes only so many calls at once, and the permit went to another one, that would be refused: a full instance would seem to
+//! refuse calls at random, and its [limit](crate::algorithm::balance::RefusalLimit) would be lost. So the permit is kept where there is
+//! such a limit.
 
 use std::future::poll_fn;
 use std::sync::{Arc, Weak};
@@ -21,9 +30,24 @@ const LEAST_TIME: Duration = Duration::from_millis(1);
 /// Keeps or releases the permit of a call that has failed after so long.
 #[cold]
 pub(super) fn end(permit: Permit, took: Duration, now: Instant) {
+    if permit.endpoint().others_do_better(now) {
+        keep(permit, took, now);
+    }
+}
+
+/// Keeps or releases the permit of a call that was dropped after so long.
+#[cold]
+pub(super) fn dropped(permit: Permit, took: Duration, now: Instant) {
+    if permit.endpoint().has_learned_limit() {
+        keep(permit, took, now);
+    }
+}
+
+/// Keeps the permit for the rest of the usual time of a success.
+fn keep(permit: Permit, took: Duration, now: Instant) {
     let endpoint = permit.endpoint();
     let Some(rest) = endpoint.common.load.usual().and_then(|usual| usual.checked_sub(took)) else { return };
-    if rest < LEAST_TIME || !endpoint.others_do_better(now) {
+    if rest < LEAST_TIME {
         return;
     }
     // Without a runtime nothing would tell waiting calls that it is free again.
