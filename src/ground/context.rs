@@ -69,7 +69,7 @@ pub fn carry<F>(future: F) -> Carried<F> {
 
 /// The current context, to be sent to where the call goes on: to the worker of a `tower::buffer::Buffer`, through a channel.
 ///
-/// A service behind a buffer is called by the buffer's worker, and layers inside would see no deadline, priority or attempt:
+/// A service behind a buffer is called by the buffer's worker, and layers inside would see no deadline, priority, attempt or key:
 ///
 /// ```
 /// use std::time::Duration;

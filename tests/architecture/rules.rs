@@ -48,7 +48,7 @@ const SPAWNS: [&str; 8] = [
     "src/admission/registry/publisher.rs",
     "src/balance/active_checks/run.rs",
     "src/balance/discovery/follow.rs",
-    "src/balance/early_failure.rs",
+    "src/balance/early_end.rs",
     "src/dashboard/sampler.rs",
     "src/stack/stacks/file.rs",
 ];

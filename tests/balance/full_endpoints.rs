@@ -195,3 +195,26 @@ async fn quota_is_used_fully() {
     let Seen { served, .. } = fleet.use_by(20, 10, 40).await;
     assert!(served >= 2900, "{served} of 3000 served");
 }
+
+/// Their callers drop as many calls as it takes. It works on them to their end, and would refuse another one in their place, so that waits.
+#[tokio::test(start_paused = true)]
+async fn slots_of_dropped_calls_are_used_until_their_work_should_end() {
+    seawall::seed(1);
+    let registry = Registry::new();
+    let layers = stack::balanced_client(&BalancedClientConfig::default()).unwrap();
+    let layers = layers.named_in(&registry, "payments").unwrap().with_endpoints([Endpoint::new("0")]).unwrap();
+    let instance = Instance::new(SLOTS);
+    let service = layers.service(move |_| instance.clone());
+    let call = || service.clone().oneshot(Request::get("http://payments.test/").body(Full::default()).unwrap());
+    for _ in 0..40 {
+        let more_than_slots: Vec<_> = (0..SLOTS + 2).map(|_| call()).collect();
+        futures::future::join_all(more_than_slots).await;
+    }
+    let limit = limits(&registry)[0];
+    assert!((10..20).contains(&limit), "{limit}");
+    let dropped = (0..limit).map(|_| tokio::time::timeout(300 * MS, call()));
+    futures::future::join_all(dropped).await;
+    let start = Instant::now();
+    call().await.unwrap();
+    assert!((1600 * MS..1900 * MS).contains(&start.elapsed()), "{:?}", start.elapsed());
+}

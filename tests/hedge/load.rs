@@ -159,7 +159,7 @@ async fn hedges_do_no_harm_at_high_utilisation() {
     for work in [Work::RarelySlow, Work::Exponential] {
         for slots in [1, 10] {
             let (mut without, mut with) = ([Duration::ZERO; 3], [Duration::ZERO; 3]);
-            for seed in 0..4 {
+            for seed in 0..8 {
                 for (sum, layer) in [(&mut without, None), (&mut with, by_default())] {
                     let Outcome { mean, p99, p999, .. } = run_from(seed, 10_000, work, slots, 0.9, layer).await;
                     sum.iter_mut().zip([mean, p99, p999]).for_each(|(sum, time)| *sum += time);

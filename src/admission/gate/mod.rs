@@ -101,7 +101,8 @@ impl Gate {
         let mut wait = Wait { now, deadline: wanted.deadline, max_wait, predicted: Duration::ZERO, service };
         let waiter = Self::enqueue(&gate, wanted, max_waiting, |ahead, standing| {
             let service = gate.service.read(now);
-            let predicted = gate.predict(ahead.weight, wanted.weight, service).saturating_add(ahead.turns);
+            let predicted = gate.predict(ahead.weight, wanted.weight, service);
+            let predicted = if service.mean.is_zero() { predicted } else { predicted.saturating_add(ahead.turns) };
             let service = wanted.key_time.map_or(service, |time| service.of_quick_kind(time.median));
             wait = Wait { predicted, service, ..wait };
             wait.decide(standing)

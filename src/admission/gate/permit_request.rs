@@ -7,8 +7,9 @@ use crate::ground::context::Priority;
 use crate::ground::scope::{self, ShareKey};
 use crate::ground::time::{Instant, nanos};
 
-/// The time of a call while nothing is known of any.
-const UNKNOWN: Duration = Duration::from_millis(1);
+/// The time of a call while nothing is known of any. Rather too long: what is queued at such a cost must not go before the calls that come
+/// as soon as the time is known.
+const UNKNOWN: Duration = Duration::from_millis(100);
 
 /// The request of a call to a gate.
 #[derive(Clone, Copy, Debug)]

@@ -2,7 +2,7 @@
 
 use crate::ground::validation::Validation;
 
-/// The order of waiting calls of one priority.
+/// The order of waiting calls of one priority, if they have no [key](crate::fair_share).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 #[cfg_attr(feature = "config", derive(serde::Serialize, serde::Deserialize), serde(rename_all = "snake_case"))]
 #[cfg_attr(all(test, feature = "config"), derive(schemars::JsonSchema))]

@@ -11,7 +11,11 @@ pub struct FairShareLayer<F> {
 }
 
 impl<F> FairShareLayer<F> {
-    /// `key` returns the key of a request: its tenant, its route, or a pair of both.
+    /// `key` returns the key of a request: its tenant, its route, or a pair of both. It owns its data: clone what it takes from the request.
+    /// `None` is a key like any other.
+    ///
+    /// Do not use the path of a request as its route: each `/orders/17` would be a key with a share of its own. Axum's `MatchedPath` is the
+    /// route. With a pair, a tenant gets a share for each route that it uses.
     ///
     /// ```
     /// use seawall::fair_share::FairShareLayer;

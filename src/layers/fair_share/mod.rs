@@ -64,7 +64,7 @@
 In front of an axum service with the whole stack:
 
 ```
-use axum::extract::Request;
+use axum::extract::{MatchedPath, Request};
 use axum::{Router, routing::get};
 use seawall::fair_share::FairShareLayer;
 use seawall::stack::{self, ServerConfig};
@@ -73,8 +73,12 @@ use tower::ServiceBuilder;
 # fn main() -> Result<(), seawall::error::InvalidConfig> {
 let app: Router = Router::new().route("/", get(|| async { "hello" })).layer(
     ServiceBuilder::new()
-        .layer(FairShareLayer::by(|request: &Request| request.headers().get("x-tenant").cloned()))
-        .layer(stack::server(&ServerConfig::default())?),
+        .layer(FairShareLayer::by(|request: &Request| {
+            let tenant = request.headers().get("x-tenant").cloned(); // after it was authenticated
+            let route = request.extensions().get::<MatchedPath>().map(|route| route.as_str().to_owned());
+            (tenant, route)
+        }))
+        .layer(stack::server(&ServerConfig::default())?), // inside
 );
 # let _ = app;
 # Ok(())

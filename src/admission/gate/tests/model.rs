@@ -114,7 +114,7 @@ impl Naive {
         let clock = self.clocks.entry(priority).or_default();
         let is_charged = key.is_some() || !clock.turns.is_empty();
         let start = clock.turns.get(&key).map_or(clock.now, |turn| clock.now.max(turn.end));
-        let cost = (1_000_000.0 * (f64::from(takes) / f64::from(self.limit))) as u64;
+        let cost = (100_000_000.0 * (f64::from(takes) / f64::from(self.limit))) as u64;
         let cost = if is_charged { cost } else { 0 };
         let call = Waiting { id, weight, priority, key, start, cost };
         let behind = |theirs: &Waiting| {

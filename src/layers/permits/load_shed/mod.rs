@@ -10,9 +10,9 @@
 //!
 //! # How it behaves
 //! - **The limit** of calls that are served at once is `max_in_flight` until calls are short of time, and then learned, or fixed: see [`Limit`].
-//! - **Admission:** calls beyond the limit wait, by [priority](crate::context::Priority), in a queue that is short enough to be served
+//! - **Admission:** calls beyond the limit wait, by [priority](crate::context::Priority), then by [key](crate::fair_share) if they have one, in a queue that is short enough to be served
 //!   within a few service times. A small share of the permits (`low_priority_share`) goes to lower priorities all the same. If the queue
-//!   is full, a call of higher priority displaces the last one.
+//!   is full, a call that is served earlier displaces the last one.
 //! - **Deadlines:** while a permit is free, a call is refused only if almost no call would finish in the time that it has left, and
 //!   one in eight such calls is admitted all the same. While calls compete for permits, a call that is unlikely to finish in time is
 //!   refused. Calls need not be alike: a few slow calls do not lock out quick ones. The estimate is how long successful calls hold
