@@ -5,7 +5,6 @@ use std::fs;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use metrics_util::debugging::{DebugValue, DebuggingRecorder};
 use seawall::balance::Endpoint;
 use seawall::config::{Config, Draft};
 use seawall::error::InvalidConfig;
@@ -227,43 +226,6 @@ async fn reverted_file_clears_the_fault() {
     fs::write(folder.file(), FILE).unwrap();
     sleep(SETTLES).await;
     assert_eq!(faults(&registry), [""; 0]);
-}
-
-#[test]
-fn rejected_settings_are_counted_by_file_name() {
-    // A registry of its own: the recorder also receives the settings metrics of other tests.
-    let registry = Registry::new();
-    let stacks = Stacks::new_in(&registry, "counted.toml", load(FILE).unwrap()).unwrap();
-    let _made = (stacks.client("payments").unwrap(), stacks.server("inbound").unwrap());
-    // For all threads: a publisher in the runtime of another test uses the same recorder.
-    let recorder = DebuggingRecorder::new();
-    let snapshotter = recorder.snapshotter();
-    recorder.install().unwrap();
-    let counted = || {
-        let mut counted = [None; 2];
-        for (key, _, _, value) in snapshotter.snapshot().into_vec() {
-            let labels = key.key().labels().map(|label| label.value().to_owned()).collect::<Vec<_>>().join(",");
-            match (key.key().name(), &*labels, value) {
-                ("seawall_reloads_total", "counted.toml,settings,rejected", DebugValue::Counter(count)) => {
-                    counted[0] = Some(count as f64);
-                }
-                ("seawall_settings_rejected", "counted.toml", DebugValue::Gauge(value)) => {
-                    counted[1] = Some(value.into_inner());
-                }
-                _ => {}
-            }
-        }
-        counted
-    };
-    for (settings, rejected) in [
-        (Err(InvalidConfig::unreadable("no such file")), 1.0),
-        (load(""), 1.0),
-        (load("[client.payments]\n[server.inbound]\n"), 0.0),
-    ] {
-        let _ = stacks.reload(settings);
-        registry.publish();
-        assert_eq!(counted(), [Some(rejected); 2], "(rejected since the last read, not in force)");
-    }
 }
 
 #[test]
