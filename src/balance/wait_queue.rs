@@ -109,9 +109,7 @@ impl WaitQueue {
         let capacity = set.capacity();
         let mut queue = lock(&self.queue);
         let service = self.common.service.read(now);
-        let ahead = queue.ahead(&wanted);
-        let predicted = queue::predict(ahead.weight, 1, capacity, service.mean);
-        let predicted = if service.mean.is_zero() { predicted } else { predicted.saturating_add(ahead.turns) };
+        let predicted = queue.ahead(&wanted).wait(1, capacity, service.mean);
         let wait = Wait { now, deadline: wanted.deadline, max_wait: set.limits.max_wait, predicted, service };
         let entered = wait.decide(&mut queue.standing).and_then(|until| {
             let (position, last) =

@@ -1,4 +1,4 @@
-//! Keys share a queue fairly: one with too many calls, or with calls that take long, waits for itself.
+//! Keys share a queue fairly: one with too many calls, or with calls that take long, delays only its own.
 
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex};
@@ -151,7 +151,7 @@ async fn full_queue_displaces_a_call_of_the_key_with_the_most() {
     assert_eq!(reasons, [None, None, None, Some(Reason::Displaced), None]);
 }
 
-/// A key that gives up its waiting calls has paid nothing for them, and holds up nobody.
+/// A key that gives up its waiting calls has paid nothing for them, and delays no other.
 #[tokio::test(start_paused = true)]
 async fn calls_that_leave_the_queue_cost_their_key_nothing() {
     let config = BulkheadConfig { max_concurrent: 1, ..Default::default() };

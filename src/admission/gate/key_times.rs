@@ -1,5 +1,7 @@
 //! How long the calls of each key hold their permits, so that keys share the queue by time.
 
+use std::time::Duration;
+
 use super::permit_request::PermitRequest;
 use super::state::Gate;
 use crate::algorithm::estimate::Took;
@@ -8,12 +10,11 @@ use crate::ground::sync::lock;
 use crate::ground::time::Instant;
 
 impl Gate {
-    /// The request, with the times that are known of its key.
+    /// The request, with the times that are known of its key. `mean` is the time of all calls.
     #[inline]
-    pub(super) fn with_key_time(&self, wanted: PermitRequest, now: Instant) -> PermitRequest {
+    pub(super) fn with_key_time(&self, wanted: PermitRequest, mean: Duration) -> PermitRequest {
         let Some(key) = wanted.share_key else { return wanted };
-        let usual = self.service.read(now).mean;
-        PermitRequest { key_time: lock(&self.key_times).get(key, usual), ..wanted }
+        PermitRequest { key_time: lock(&self.key_times).get(key, mean), ..wanted }
     }
 
     /// A call of this key has ended.

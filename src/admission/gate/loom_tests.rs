@@ -25,7 +25,7 @@ fn enter(gate: &Arc<Gate>, weight: u32) -> Option<Admitted> {
         return Some(Admitted::Now(permit));
     }
     let until = Until { at: Instant::MAX, reason: Reason::QueueTimeout };
-    Gate::enqueue(gate, wanted(weight), 8, |_, _| Ok(until)).ok().map(Admitted::Later)
+    Gate::enqueue(gate, wanted(weight), Duration::ZERO, 8, |_, _| Ok(until)).ok().map(Admitted::Later)
 }
 
 /// Polls once, and again if it was woken: a waiter that is still pending has no outcome.

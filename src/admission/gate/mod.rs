@@ -52,7 +52,6 @@ pub use self::turns::Order;
 pub(crate) use self::turns::{DEFAULT_LOW_PRIORITY_SHARE, Turns};
 pub(crate) use self::wait_queue::{Ahead, GateQueue, GateQueuePosition, Outcome};
 pub(crate) use self::waiter::Waiter;
-use crate::algorithm::estimate::ServiceTime;
 use crate::algorithm::queue::{Refusal, Standing, Until, Wait};
 use crate::ground::error::Reason;
 use crate::ground::sync::atomic::Ordering;
@@ -96,15 +95,12 @@ impl Gate {
         if let Some(weight) = gate.try_take(wanted.weight) {
             return Ok(Admitted::Now(Permit::new(gate, weight, wanted.share_key)));
         }
-        let wanted = gate.with_key_time(wanted, now);
-        let service = ServiceTime::default();
+        let all = gate.service.read(now);
+        let wanted = gate.with_key_time(wanted, all.mean);
+        let service = wanted.key_time.map_or(all, |time| all.of_quick_kind(time.median));
         let mut wait = Wait { now, deadline: wanted.deadline, max_wait, predicted: Duration::ZERO, service };
-        let waiter = Self::enqueue(&gate, wanted, max_waiting, |ahead, standing| {
-            let service = gate.service.read(now);
-            let predicted = gate.predict(ahead.weight, wanted.weight, service);
-            let predicted = if service.mean.is_zero() { predicted } else { predicted.saturating_add(ahead.turns) };
-            let service = wanted.key_time.map_or(service, |time| service.of_quick_kind(time.median));
-            wait = Wait { predicted, service, ..wait };
+        let waiter = Self::enqueue(&gate, wanted, all.mean, max_waiting, |ahead, standing| {
+            wait.predicted = ahead.wait(wanted.weight, gate.limit(), all.mean);
             wait.decide(standing)
         });
         let waiter = waiter.map_err(|refusal| {
@@ -121,7 +117,8 @@ impl Gate {
         }
         let until = Until { at: wanted.deadline.unwrap_or(Instant::MAX), reason: Reason::NotInTime };
         let wanted = PermitRequest { returning: true, ..wanted };
-        Self::enqueue(gate, wanted, u32::MAX, |_, _| Ok(until)).map(Admitted::Later)
+        let mean = gate.service.read(time::latest_or_now()).mean;
+        Self::enqueue(gate, wanted, mean, u32::MAX, |_, _| Ok(until)).map(Admitted::Later)
     }
 
     /// Takes permits in any case, over the limit if necessary. The queue is served again when they are released.
@@ -135,19 +132,21 @@ impl Gate {
         gate.try_take(weight).map(|weight| Permit::returned(Arc::clone(gate), weight))
     }
 
-    /// Queues a call, if there is room and `decide`, which sees what is ahead, agrees. `decide` runs under the lock.
+    /// Queues a call, if there is room and `decide`, which sees what is ahead, agrees. `decide` runs under the lock. `mean` is the time of
+    /// all calls.
     pub(crate) fn enqueue(
         gate: &Arc<Self>,
         wanted: PermitRequest,
+        mean: Duration,
         max_waiting: u32,
         decide: impl FnOnce(Ahead, &mut Standing) -> Result<Until, Refusal>,
     ) -> Result<Waiter, Refusal> {
         let limit = gate.limit();
         let takes = wanted.weight.min(limit);
+        let cost = wanted.cost(takes, limit, mean);
         let mut queue = lock(&gate.queue);
         let ahead = queue.ahead(&wanted);
         let until = decide(ahead, &mut queue.standing)?;
-        let cost = wanted.cost(takes, limit, gate.service.read(time::latest_or_now()).mean);
         let (position, last) = queue.enter(wanted, takes, cost, max_waiting)?;
         if last.is_none() {
             gate.word.fetch_add(1, Ordering::AcqRel);

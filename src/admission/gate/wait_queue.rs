@@ -64,6 +64,15 @@ pub(crate) struct Ahead {
     pub(crate) turns: Duration,
 }
 
+impl Ahead {
+    /// The time until they, and a call that weighs so much, have got their permits. Zero while the mean time of calls is unknown.
+    pub(crate) fn wait(self, weight: u32, limit: u32, mean: Duration) -> Duration {
+        // What a turn costs is no more than a guess then.
+        let turns = if mean.is_zero() { Duration::ZERO } else { self.turns };
+        queue::predict(self.weight, weight.min(limit), limit, mean).saturating_add(turns)
+    }
+}
+
 impl Add for Ahead {
     type Output = Self;
 
@@ -208,8 +217,8 @@ impl<G> GateQueue<G> {
         Some(lower.and_then(of_lower).map_or(*first, |(position, _)| *position))
     }
 
-    /// Adds a call, which will hold its permits for `cost`. If the queue was full, its last call is displaced: it is refused, and its waker returned. A call that has begun
-    /// is never displaced: it ranks before all others.
+    /// Adds a call, whose turn costs so much. If the queue was full, its last call is displaced: it is refused, and its waker returned. A
+    /// call that has begun is never displaced: it ranks before all others.
     #[allow(
         clippy::type_complexity,
         reason = "the outer option says whether someone had to go, the inner has its waker"

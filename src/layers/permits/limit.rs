@@ -21,6 +21,9 @@ pub enum Limit {
     /// measure it, however busy it is. Under overload the limit comes down within some hundred calls, if calls take twice as long among many
     /// others as among few. When 64 times as many calls as the limit have had time enough, in a row, it is the maximum again.
     ///
+    /// While most calls take less than a quarter of the time that they have, the limit stays two thirds above that number instead. A service
+    /// of several stages is used fully then, and calls wait inside it, for up to two thirds of their time, instead of in the queue.
+    ///
     /// Not every saturated service queues: if calls take as long at a lower limit, the limit goes back up. The first comparison gives the
     /// service half for some of the calls, later ones two thirds, and the next one follows after up to 24 times as many calls. A response whose body
     /// holds its permit for more than twice as long as its head took says nothing. While most calls fail, nothing is learned: a limit that has

@@ -34,7 +34,7 @@ async fn returning_call_is_served_until_its_deadline() {
         let mut returning = Caller::new(returning);
         assert!(returning.poll().is_pending());
         let max_wait_end = Until { at: Instant::MAX, reason: Reason::QueueTimeout };
-        let _new_call = Gate::enqueue(&gate, wanted(1), 100, |_, _| Ok(max_wait_end)).unwrap();
+        let _new_call = Gate::enqueue(&gate, wanted(1), Duration::ZERO, 100, |_, _| Ok(max_wait_end)).unwrap();
         advance(10 * MS).await;
         drop(held);
         assert_eq!(matches!(returning.poll(), Poll::Ready(Ok(_))), served, "{left} ms, of which 10 were waited");

@@ -24,8 +24,8 @@
 //!     no doubt, `B` becomes `H` at once, and its window is the first of the next cycle: so a limit that is far too high is halved
 //!     with each window.
 //! - **Hold**. Between two cycles the limit is at the knee and 1.5 standard errors, or at 1.66 times the knee where calls have ample
-//!   time: most of those that are admitted could take twice as long without being [short](shortage) of time. Each cycle that confirms the knee, within two standard
-//!   errors, doubles the hold, up to 24 windows; after any other the next cycle follows at once. So it does when the times change by
+//!   time: most of those that are admitted could take twice as long without being [short](shortage) of time. Each cycle that confirms
+//!   the knee, within two standard errors, doubles the hold, up to 24 windows; after any other the next cycle follows at once. So it does when the times change by
 //!   a fifth and by four standard errors, and if they became longer by half, with `B` at half of `H`.
 //!
 //! Nothing is measured unless the limit is in use all the time, and calls are short of time ([`shortage`]); at the maximum, only where
