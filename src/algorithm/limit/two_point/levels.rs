@@ -118,7 +118,8 @@ impl Levels {
     pub(super) fn jump_to(&mut self, level: f64) {
         self.level = level.max(1.0);
         self.work = self.level;
-        self.slow_start = false;
+        // Whether calls queue at all remains the question.
+        self.slow_start &= self.is_rough();
         (self.free, self.clear) = (0, 0);
         self.distrust();
     }
@@ -195,5 +196,5 @@ impl Levels {
 }
 
 fn longer(patience: u32) -> u32 {
-    (2 * patience + 1).min(MAX_PATIENCE)
+    (3 * patience + 2).min(MAX_PATIENCE)
 }

@@ -14,8 +14,9 @@
 //!  └─────────────────────────────── Hold        up to 24 windows at the knee and a little more
 //! ```
 //! - **Measure** ([`window`], [`cycle`]). The logarithm of `q` is the mean of the logarithmic times at `H`, before and after, less the
-//!   one at `B`. The variance of the times gives its standard error, and the windows are sized so that the error is 0.1: with
-//!   exponential times 250 calls, with steady ones 24.
+//!   one at `B`. The variance of the times gives its standard error, and so do the means of each quarter of a window: calls that queue wait
+//!   for the same others, so their times differ little, and are wrong together. The windows are sized so that the error is 0.1, with
+//!   exponential times 250 calls, with steady ones 24, and have at least four times as many calls as the limit.
 //! - **Decide** ([`levels`]). The next `H` is a third above the knee, so that the knee lies between the points. It moves there by the share
 //!   `1 / (1 + (error / 0.1)²)` of the way: half of it for exponential times, nearly all of it for steady ones.
 //!   - No queue at `H`: it rises by this slack, by twice as much in the next such cycle, and so on. Before the first queue is seen it
@@ -25,8 +26,9 @@
 //!     with each window.
 //! - **Hold**. Between two cycles the limit is at the knee and 1.5 standard errors, or at 1.66 times the knee where calls have ample
 //!   time: most of those that are admitted could take twice as long without being [short](shortage) of time. Each cycle that confirms
-//!   the knee, within two standard errors, doubles the hold, up to 24 windows; after any other the next cycle follows at once. So it does when the times change by
-//!   a fifth and by four standard errors, and if they became longer by half, with `B` at half of `H`.
+//!   the knee, within two standard errors, makes the hold longer: 2 windows, 8, and then 24. After any other the next cycle follows at
+//!   once. So it does when the times change by a fifth and by four standard errors, and if they became longer by half, with `B` at half of
+//!   `H`.
 //!
 //! Nothing is measured unless the limit is in use all the time, and calls are short of time ([`shortage`]); at the maximum, only where
 //! [`crowding`] was seen. With room to spare the limit stays as it is: it cannot be wrong, and no call is refused to find out. A window
@@ -35,7 +37,7 @@
 //!
 //! [`crowding`] also shows a limit that is too high though it is not in use, and where the knee should be. If a short window at half of
 //! the calls in flight shows a queue, the next one is at that knee: far apart, few calls tell the two points apart, and the limit goes to
-//! what they show at once.
+//! what they show at once. A window with room to spare is repeated, and a cycle whose service was not steady, up to eight times.
 //!
 //! If that is not certain, the limit is the maximum again, and there is no other question for the next 1,024 calls. After the second
 //! measurement in vain it is 4,096 calls, and then 16,384, until calls have time enough again.
@@ -133,6 +135,13 @@ const FAR: f64 = 0.4;
 /// No further question about crowding for so many calls after the first one in vain, the second, and all later ones.
 const RESTS: [u32; 3] = [1024, 4096, 16_384];
 
+/// A window has at least so many times the limit of calls: those of one round wait for the same others, and say little more together than
+/// one of them.
+const ROUNDS: f64 = 4.0;
+
+/// So many windows or cycles in vain, and the question is dropped.
+const MOST_REPEATS: u32 = 8;
+
 /// The size of the windows that only ask whether calls queue at all: half of the precision is enough.
 const ROUGH: f64 = 0.25;
 
@@ -169,6 +178,8 @@ pub(crate) struct TwoPoint {
     /// The usual time, in nanoseconds; zero if unknown.
     usual: f64,
     crowding: Crowding,
+    /// The windows and cycles that were repeated since the question came up if calls queue at all.
+    repeats: u32,
     /// No question about crowding for so many more calls.
     rest: u32,
     /// The measurements in vain, in a row.
@@ -195,6 +206,7 @@ impl TwoPoint {
             noise: Noise::new(),
             usual: 0.0,
             crowding: Crowding::default(),
+            repeats: 0,
             rest: 0,
             in_vain: 0,
             shortage: Shortage::default(),
@@ -240,6 +252,7 @@ impl TwoPoint {
             let crowded = f64::from(ticket.among);
             // If calls queue, the knee is about where they would take as long as among few.
             self.levels = Levels::crowded(crowded, crowded / longer.exp());
+            self.repeats = 0;
             self.start_cycle();
             return self.limit != before;
         }
@@ -355,11 +368,12 @@ impl TwoPoint {
             }
             Action::Nothing => {}
         }
-        let Some(summary) = self.window.summary().filter(|_| self.window.is_full() && self.is_questioned()) else {
-            return self.skip_window();
+        let summary = self.window.summary().filter(|_| self.is_questioned());
+        let Some(summary) = summary.filter(|_| self.window.is_full()) else {
+            return self.skip_window(summary.is_some());
         };
-        if !matches!(self.phase, Phase::Hold { .. }) {
-            self.noise.learn(summary.noise);
+        if !matches!(self.phase, Phase::Hold { .. }) && !self.levels.is_rough() {
+            self.noise.learn(summary);
         }
         match self.phase {
             Phase::Hold { left, base } => self.hold_on(left, base.unwrap_or(summary), summary),
@@ -380,6 +394,7 @@ impl TwoPoint {
                         self.hold();
                     }
                 }
+                _ if self.levels.is_rough() && !high.is_steady() => self.repeat(Self::start_cycle),
                 _ if self.levels.is_rough() => self.dismiss_measured(),
                 Some(ratio) if ratio.is_certain() => {
                     self.levels.descend();
@@ -403,13 +418,25 @@ impl TwoPoint {
     }
 
     /// There was room to spare, or there were only errors: nothing to learn.
-    fn skip_window(&mut self) {
+    fn skip_window(&mut self, has_room: bool) {
         match self.phase {
+            _ if self.levels.is_rough() && has_room => self.repeat(Self::reopen),
             _ if self.levels.is_rough() => self.dismiss(),
             Phase::Hold { .. } => self.apply(self.limit as f64, self.usual),
             Phase::High => self.start_cycle(),
             Phase::Low { .. } | Phase::Again { .. } => self.hold(),
         }
+    }
+
+    /// Nothing was learned about whether calls queue, and the limit is no reason to drop the question: with room to spare it refuses no call,
+    /// and without it so many calls may come at once that they queue in the service again.
+    fn repeat(&mut self, step: fn(&mut Self)) {
+        self.repeats += 1;
+        if self.repeats > MOST_REPEATS { self.dismiss_measured() } else { step(self) }
+    }
+
+    fn reopen(&mut self) {
+        self.apply(self.limit as f64, self.window.scale());
     }
 
     /// A measurement has not shown for certain that calls queue.
@@ -430,7 +457,7 @@ impl TwoPoint {
     }
 
     fn hold_on(&mut self, left: u32, base: Summary, now: Summary) {
-        let drift = (now.mean - base.mean) / base.slope;
+        let drift = now.longer_than(base);
         let error = (self.noise.variance() / now.count + self.noise.variance() / base.count).sqrt();
         if drift.abs() > (4.0 * error).max(0.2) {
             if drift > FAR {
@@ -440,12 +467,12 @@ impl TwoPoint {
             }
             return self.start_cycle();
         }
-        self.noise.learn(now.noise);
+        self.noise.learn(now);
         if left <= 1 {
             self.start_cycle();
         } else {
             self.phase = Phase::Hold { left: left - 1, base: Some(base) };
-            self.apply(self.limit as f64, self.window.scale());
+            self.reopen();
         }
     }
 
@@ -509,8 +536,11 @@ impl TwoPoint {
             Phase::Low { .. } => self.noise.lower_window(),
             Phase::Hold { .. } => self.noise.hold_window(),
         };
-        let calls = if self.levels.is_rough() { (calls * ROUGH).max(MIN_WINDOW) } else { calls };
-        let size = calls.max(self.limit as f64);
+        let (calls, rounds) = match self.levels.is_rough() {
+            true => ((calls * ROUGH).max(MIN_WINDOW), 1.0),
+            false => (calls, ROUNDS),
+        };
+        let size = calls.max(rounds * self.limit as f64);
         self.window = Window::new(first, size as u32, scale);
     }
 }

@@ -8,11 +8,24 @@
 //! factor times a slope, the mean of `x / (1 + x)`. Near the scale this is almost the mean of the times, the least noisy measure for
 //! exponential times; far above it is the mean of their logarithms, so that one call in a hundred that takes a hundred times as long
 //! does not decide alone.
+//!
+//! Calls that queue inside the service wait for the same others: their times hardly differ from each other, and all of them change
+//! together. So the variance of single times says too little about the error of their mean. What the means of a window's quarters differ
+//! says the rest.
 
 use crate::algorithm::limit::ticket::Outcome;
 
 /// A window is over when all but one in so many of its calls have ended: the rest may hang.
 const STRAGGLERS: u32 = 16;
+
+/// Below any mean: no logarithm of zero.
+const TINY: f64 = 1e-12;
+
+/// The standard error of a steady window's mean, as a logarithm, is below this.
+const STEADY: f64 = 0.15;
+
+/// The parts of a window.
+const QUARTERS: usize = 4;
 
 /// The calls of one cohort.
 #[derive(Clone, Copy, Debug)]
@@ -32,6 +45,14 @@ pub(super) struct Window {
     sum: f64,
     squares: f64,
     slopes: f64,
+    /// Of successive admissions.
+    quarters: [Quarter; QUARTERS],
+}
+
+#[derive(Clone, Copy, Debug, Default)]
+struct Quarter {
+    timed: u32,
+    sum: f64,
 }
 
 /// The result of a window.
@@ -45,6 +66,23 @@ pub(super) struct Summary {
     pub(super) count: f64,
     /// The variance of a single time, as a logarithm.
     pub(super) noise: f64,
+    /// The same, if the times of successive calls did not depend on each other: as it shows in the means of the quarters.
+    pub(super) joint_noise: f64,
+}
+
+impl Summary {
+    /// How much longer these times are than the other ones, as a logarithm.
+    pub(super) fn longer_than(self, other: Self) -> f64 {
+        let ratio = (self.mean.exp_m1().max(TINY) / other.mean.exp_m1().max(TINY)).ln();
+        // This is exact where all times of a window are equal. Where they differ, the slopes say how far the means follow them.
+        let slopes_of_equal = 2.0 - (-self.mean).exp() - (-other.mean).exp();
+        ratio * slopes_of_equal / (self.slope + other.slope)
+    }
+
+    /// Whether its quarters agree. While a service fills, or empties, its times say nothing about either level.
+    pub(super) fn is_steady(self) -> bool {
+        self.joint_noise < STEADY * STEADY * self.count
+    }
 }
 
 impl Window {
@@ -63,6 +101,7 @@ impl Window {
             sum: 0.0,
             squares: 0.0,
             slopes: 0.0,
+            quarters: Default::default(),
         }
     }
 
@@ -95,6 +134,11 @@ impl Window {
             self.sum += value;
             self.squares += value * value;
             self.slopes += x / (1.0 + x);
+            let quarter = u64::from(member) * QUARTERS as u64 / u64::from(self.size);
+            if let Some(quarter) = self.quarters.get_mut(quarter as usize) {
+                quarter.timed += 1;
+                quarter.sum += value;
+            }
         }
     }
 
@@ -123,6 +167,70 @@ impl Window {
         let mean = self.sum / count;
         let slope = (self.slopes / count).max(1e-9);
         let variance = (self.squares / count - mean * mean).max(0.0) * count / (count - 1.0);
-        Some(Summary { mean: self.origin + mean, slope, count, noise: variance / (slope * slope) })
+        let distances = self.quarters.iter().filter(|quarter| quarter.timed > 0).map(|quarter| {
+            let timed = f64::from(quarter.timed);
+            timed * (quarter.sum / timed - mean).powi(2)
+        });
+        let joint_variance = distances.sum::<f64>() / (QUARTERS - 1) as f64;
+        let (noise, joint_noise) = (variance / (slope * slope), joint_variance / (slope * slope));
+        Some(Summary { mean: self.origin + mean, slope, count, noise, joint_noise })
+    }
+}
+
+#[cfg(all(test, not(seawall_loom)))]
+mod tests {
+    use super::*;
+
+    fn summary(scale: f64, times: impl ExactSizeIterator<Item = f64>) -> Summary {
+        let mut window = Window::new(0, times.len() as u32, scale);
+        for (index, took) in times.enumerate() {
+            window.record(index as u32, took, Outcome::Good, true, false);
+        }
+        window.summary().expect("enough times")
+    }
+
+    #[test]
+    fn equal_times_are_compared_exactly_however_far_apart() {
+        for times in [1.0, 1.1, 2.0, 20.0, 1000.0] {
+            let summary = |took| summary(1e6, std::iter::repeat_n(took, 40));
+            let longer = summary(1e6 * times).longer_than(summary(1e6));
+            assert!((longer - f64::ln(times)).abs() < 1e-6, "{times}: {longer}");
+        }
+    }
+
+    #[test]
+    fn uneven_times_are_compared_nearly_exactly() {
+        for times in [1.1, 1.5, 2.0, 4.0] {
+            let mut random = fastrand::Rng::with_seed(101);
+            let sample: Vec<_> = (0..20_000).map(|_| -1e6 * (1.0 - random.f64()).ln()).collect();
+            let longer =
+                summary(1e6, sample.iter().map(|took| took * times)).longer_than(summary(1e6, sample.iter().copied()));
+            assert!((longer / f64::ln(times) - 1.0).abs() < 0.03, "{times}: {longer}");
+        }
+    }
+
+    /// Calls of one round wait for the same others.
+    #[test]
+    fn times_that_change_together_are_noisier_than_their_differences() {
+        let mut random = fastrand::Rng::with_seed(101);
+        let mut mean = |rounds: usize, calls: usize| {
+            let of_window = |_| {
+                let waits: Vec<_> = (0..rounds).map(|_| 1e6 * (0.5 + random.f64())).collect();
+                summary(1e6, (0..rounds * calls).map(|call| waits[call / calls]))
+            };
+            let all: Vec<_> = (0..200).map(of_window).collect();
+            let mean = |noise: fn(&Summary) -> f64| all.iter().map(noise).sum::<f64>() / 200.0;
+            (mean(|window| window.noise), mean(|window| window.joint_noise))
+        };
+        let (single, joint) = mean(400, 1);
+        assert!((joint / single - 1.0).abs() < 0.2, "independent: {single} {joint}");
+        let (single, joint) = mean(20, 20);
+        assert!((joint / single / 20.0 - 1.0).abs() < 0.2, "in rounds of twenty: {single} {joint}");
+    }
+
+    #[test]
+    fn window_of_a_service_that_fills_is_not_steady() {
+        assert!(!summary(1e6, (0..200).map(|n| 1e6 * (1.0 + f64::from(n) / 100.0))).is_steady());
+        assert!(summary(1e6, (0..200).map(|n| 1e6 * (1.0 + f64::from(n % 3)))).is_steady());
     }
 }
