@@ -89,6 +89,11 @@ impl Levels {
         is_next
     }
 
+    /// The question is asked again from the start.
+    pub(super) fn ask_again(&mut self) {
+        self.is_confirmed = false;
+    }
+
     /// Whether the question is only if calls queue at all.
     pub(super) fn is_rough(&self) -> bool {
         self.slow_start && self.uncrowded > 0.0
@@ -118,8 +123,9 @@ impl Levels {
     pub(super) fn jump_to(&mut self, level: f64) {
         self.level = level.max(1.0);
         self.work = self.level;
-        // Whether calls queue at all remains the question.
-        self.slow_start &= self.is_rough();
+        // Whether calls queue at all remains the question, as long as there is a lower level to ask at.
+        self.slow_start &= self.is_rough() && self.uncrowded < self.level;
+        self.is_confirmed = false;
         (self.free, self.clear) = (0, 0);
         self.distrust();
     }

@@ -16,7 +16,7 @@ const CALLS: f64 = 2.5 / (ERROR * ERROR);
 /// More would not fit into the largest window.
 const MOST: f64 = MAX_WINDOW / CALLS;
 
-/// A few windows at least: the variance of the means of four quarters is itself uncertain.
+/// Four quarters say little about a variance, so that of several windows is averaged.
 const JOINT_SHARE: f64 = 0.25;
 
 /// The variance of a single time, as a logarithm.
@@ -40,7 +40,8 @@ impl Noise {
 
     /// A queue in the service hides the noise of its times. So what was known about it is forgotten more slowly than it is learned.
     pub(super) fn learn(&mut self, window: Summary) {
-        let (single, joint) = (window.noise.min(MOST), window.joint_noise.min(MOST));
+        let single = window.noise.min(MOST);
+        let joint = window.joint_noise.min(MOST.max(window.count / CALLS));
         self.single += (single - self.single) * if single > self.single { 0.5 } else { 0.25 };
         self.joint += (joint - self.joint) * JOINT_SHARE;
     }

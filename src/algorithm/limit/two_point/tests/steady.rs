@@ -22,6 +22,7 @@ fn small_services_are_found() {
         for (capacity, inflation) in [(1, 1.5), (3, 1.35), (10, 1.25)] {
             let runs = (101..110).map(|seed| Plant::new(capacity, Noise::Lognormal(noise), seed));
             let mut seen: Vec<_> = runs.map(|plant| run(&plant, 16, (10.0, 60.0))).collect();
+            assert!(seen.iter().all(|seen| seen.utilisation >= 0.93), "{seen:?}");
             seen.sort_by(|one, other| one.inflation.total_cmp(&other.inflation));
             assert_between(seen[4], 0.93, inflation);
         }
