@@ -89,11 +89,6 @@ impl Levels {
         is_next
     }
 
-    /// The question is asked again from the start.
-    pub(super) fn ask_again(&mut self) {
-        self.is_confirmed = false;
-    }
-
     /// Whether the question is only if calls queue at all.
     pub(super) fn is_rough(&self) -> bool {
         self.slow_start && self.uncrowded > 0.0

@@ -37,7 +37,7 @@
 //!
 //! [`crowding`] also shows a limit that is too high though it is not in use, and where the knee should be. If a short window at half of
 //! the calls in flight shows a queue, the next one is at that knee: far apart, few calls tell the two points apart, and the limit goes to
-//! what they show at once. A window with room to spare is repeated, and a cycle whose service was not steady, up to twice.
+//! what they show at once.
 //!
 //! If that is not certain, the limit is the maximum again, and there is no other question for the next 1,024 calls. After the second
 //! measurement in vain it is 4,096 calls, and then 16,384, until calls have time enough again.
@@ -95,7 +95,7 @@
 //!
 //! # What it cannot do
 //! - It follows a rise of capacity only after its hold, which takes 24 windows, up to 6,000 calls, or 96 times the limit if that is more.
-//! - At capacity 3 a whole number is a third: noisy times take 28 % longer there.
+//! - At capacity 3 a whole number is a third: noisy times take 33 % longer there.
 //! - Calls that queue elsewhere than in this service, or because of other clients, take as long at both points: see [`guard`].
 //! - Clients of one service that all use this law measure each other's probes as noise.
 //! - With noisy times a limit far above the knee comes down late now and then: from 256 at capacity 10 and noise 0.5 one run in ten still
@@ -150,9 +150,6 @@ const RESTS: [u32; 3] = [1024, 4096, 16_384];
 /// same others, and change together.
 const ROUNDS: u32 = 4;
 
-/// So many windows or cycles in vain, and the question is dropped.
-const MOST_REPEATS: u32 = 2;
-
 /// The size of the windows that only ask whether calls queue at all: half of the precision is enough.
 const ROUGH: f64 = 0.25;
 
@@ -189,8 +186,6 @@ pub(crate) struct TwoPoint {
     /// The usual time, in nanoseconds; zero if unknown.
     usual: f64,
     crowding: Crowding,
-    /// The windows and cycles that were repeated since the question came up if calls queue at all.
-    repeats: u32,
     /// No question about crowding for so many more calls.
     rest: u32,
     /// The measurements in vain, in a row.
@@ -217,7 +212,6 @@ impl TwoPoint {
             noise: Noise::new(),
             usual: 0.0,
             crowding: Crowding::default(),
-            repeats: 0,
             rest: 0,
             in_vain: 0,
             shortage: Shortage::default(),
@@ -263,7 +257,6 @@ impl TwoPoint {
             let crowded = f64::from(ticket.among);
             // If calls queue, the knee is about where they would take as long as among few.
             self.levels = Levels::crowded(crowded, crowded / longer.exp());
-            self.repeats = 0;
             self.start_cycle();
             return self.limit != before;
         }
@@ -379,9 +372,8 @@ impl TwoPoint {
             }
             Action::Nothing => {}
         }
-        let summary = self.window.summary().filter(|_| self.is_questioned());
-        let Some(summary) = summary.filter(|_| self.window.is_full()) else {
-            return self.skip_window(summary.is_some());
+        let Some(summary) = self.window.summary().filter(|_| self.window.is_full() && self.is_questioned()) else {
+            return self.skip_window();
         };
         if !matches!(self.phase, Phase::Hold { .. }) && !self.levels.is_rough() {
             self.noise.learn(summary);
@@ -405,7 +397,6 @@ impl TwoPoint {
                         self.hold();
                     }
                 }
-                _ if self.levels.is_rough() && !(high.is_steady() && summary.is_steady()) => self.repeat_cycle(),
                 _ if self.levels.is_rough() => self.dismiss_measured(),
                 Some(ratio) if ratio.is_certain() => {
                     self.levels.descend();
@@ -429,34 +420,13 @@ impl TwoPoint {
     }
 
     /// There was room to spare, or there were only errors: nothing to learn.
-    fn skip_window(&mut self, has_room: bool) {
+    fn skip_window(&mut self) {
         match self.phase {
-            _ if self.levels.is_rough() && has_room => self.repeat_window(),
             _ if self.levels.is_rough() => self.dismiss(),
             Phase::Hold { .. } => self.apply(self.limit as f64, self.usual),
             Phase::High => self.start_cycle(),
             Phase::Low { .. } | Phase::Again { .. } => self.hold(),
         }
-    }
-
-    /// The window again: fewer calls come for a moment, and the next ones may queue in the service again.
-    fn repeat_window(&mut self) {
-        if self.may_repeat() { self.reopen() } else { self.dismiss_measured() }
-    }
-
-    /// The cycle again: the service was filling or emptying.
-    fn repeat_cycle(&mut self) {
-        if self.may_repeat() {
-            self.levels.ask_again();
-            self.start_cycle();
-        } else {
-            self.dismiss_measured();
-        }
-    }
-
-    fn may_repeat(&mut self) -> bool {
-        self.repeats += 1;
-        self.repeats <= MOST_REPEATS
     }
 
     fn reopen(&mut self) {

@@ -31,17 +31,11 @@ fn assert_between(seen: Seen, utilisation: f64, inflation: f64) {
 struct Closed {
     limit: Limit,
     in_flight: std::collections::VecDeque<Ticket>,
-    /// No more calls come at once.
-    most: usize,
 }
 
 impl Closed {
     fn new(bounds: Bounds) -> Self {
-        Self {
-            limit: Limit::TwoPoint(TwoPoint::new(bounds)),
-            in_flight: std::collections::VecDeque::new(),
-            most: usize::MAX,
-        }
+        Self { limit: Limit::TwoPoint(TwoPoint::new(bounds)), in_flight: std::collections::VecDeque::new() }
     }
 
     /// A quiet time: each of these calls is alone.
@@ -71,7 +65,7 @@ impl Closed {
     }
 
     fn fill(&mut self) {
-        while self.in_flight.len() < self.limit.limit().min(self.most) {
+        while self.in_flight.len() < self.limit.limit() {
             let ticket = self.limit.begin(self.in_flight.len() + 1);
             self.in_flight.push_back(ticket);
         }

@@ -21,10 +21,6 @@ const STRAGGLERS: u32 = 16;
 /// Below any mean: no logarithm of zero.
 const TINY: f64 = 1e-12;
 
-/// While a service fills or empties, its times differ by more than this between the quarters, as a multiple of single ones. Of independent
-/// times one window in a hundred does by chance.
-const UNSTEADY: f64 = 4.0;
-
 /// The parts of a window.
 const QUARTERS: usize = 4;
 
@@ -82,11 +78,6 @@ impl Summary {
         // the means follow them.
         let slopes_of_equal = 2.0 - (-self.mean).exp() - (-other.mean).exp();
         ratio * slopes_of_equal / (self.slope + other.slope)
-    }
-
-    /// Whether its quarters agree. While a service fills, or empties, its times say nothing about a level.
-    pub(super) fn is_steady(self) -> bool {
-        self.joint_noise <= UNSTEADY * self.noise
     }
 }
 
@@ -269,14 +260,5 @@ mod tests {
             let (single, joint) = (mean(|window| window.noise), mean(|window| window.joint_noise));
             assert!((0.6..2.5).contains(&(joint / single)), "{limit}: {joint} for {single}");
         }
-    }
-
-    #[test]
-    fn window_of_a_service_that_fills_is_not_steady() {
-        assert!(!summary(1e6, (0..200).map(|n| 1e6 * (1.0 + f64::from(n) / 100.0))).is_steady());
-        let mut random = fastrand::Rng::with_seed(101);
-        let times: Vec<_> = (0..62 * 200).map(|_| -1e6 * (1.0 - random.f64()).ln()).collect();
-        let steady = times.chunks(62).filter(|times| summary(1e6, times.iter().copied()).is_steady()).count();
-        assert!(steady >= 190, "{steady} of 200 windows with exponential times");
     }
 }

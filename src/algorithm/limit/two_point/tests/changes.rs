@@ -63,24 +63,6 @@ fn limit_that_is_never_reached_comes_down_where_calls_queue() {
     assert!((9..=16).contains(&limit.limit()), "{}", limit.limit());
 }
 
-/// Fewer calls come for a while, as they do after many were refused: the question waits for the next ones.
-#[test]
-fn limit_far_too_high_comes_down_though_a_window_has_room() {
-    let mut calls = Closed::new(Bounds { start: 256, max: 256, objective: None });
-    let time = |limit: usize| ten_slots(limit.min(64));
-    calls.rest(100, 10 * MS);
-    calls.most = 64;
-    let mut lowered = 0;
-    for n in 0..4000 {
-        let is_lower = calls.limit.limit() < 64;
-        lowered += usize::from(is_lower);
-        calls.most = if is_lower && lowered < 150 { 16 } else { 64 };
-        calls.run_overloaded(1, time);
-        assert!(lowered == 0 || calls.limit.limit() < 256, "given up after {n} calls");
-    }
-    assert!((9..=20).contains(&calls.limit.limit()), "{}", calls.limit.limit());
-}
-
 /// A service that becomes slower for its own reasons needs more calls in flight, and would take long to show that at a low limit.
 #[test]
 fn limit_is_the_maximum_again_when_calls_have_time() {
