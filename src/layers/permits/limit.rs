@@ -32,10 +32,6 @@ pub enum Limit {
     /// A service that becomes so slow for its own reasons, without a queue, that most calls take more than half of the time that they have, loses
     /// calls to the first comparison: in the simulation of the tests up to a fifth of those of a spell of 20 s.
     ///
-    /// Calls that wait for something else hold permits, too. The limit may fall to the number of long polls, and other calls then wait for the
-    /// end of one: give such calls a layer of their own. A limit that has come down stays while more than one call in a hundred is
-    /// short of time, though too few are for a comparison (one in sixteen).
-    ///
     /// Several clients of one service measure each other's comparisons, too. There the service's own load shedder knows better, and
     /// a client with few calls in flight never reaches its limit.
     #[default]

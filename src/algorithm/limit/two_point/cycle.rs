@@ -35,8 +35,9 @@ impl Cycle {
     pub(super) fn ratio(&self) -> Option<Ratio> {
         let Self { high, low, again, most, noise } = *self;
         let last = again.unwrap_or(high);
-        let raw = (high.longer_than(low) + last.longer_than(low)) / 2.0;
-        let drift = last.longer_than(high);
+        let slope = (high.slope + last.slope) / 4.0 + low.slope / 2.0;
+        let raw = ((high.mean + last.mean) / 2.0 - low.mean) / slope;
+        let drift = (last.mean - high.mean) / slope;
         let upper = match again {
             Some(again) => (noise / high.count + noise / again.count) / 4.0,
             None => noise / high.count,

@@ -118,9 +118,7 @@ impl Levels {
     pub(super) fn jump_to(&mut self, level: f64) {
         self.level = level.max(1.0);
         self.work = self.level;
-        // Whether calls queue at all remains the question, as long as there is a lower level to ask at.
-        self.slow_start &= self.is_rough() && self.uncrowded < self.level;
-        self.is_confirmed = false;
+        self.slow_start = false;
         (self.free, self.clear) = (0, 0);
         self.distrust();
     }
@@ -197,5 +195,5 @@ impl Levels {
 }
 
 fn longer(patience: u32) -> u32 {
-    (3 * patience + 2).min(MAX_PATIENCE)
+    (2 * patience + 1).min(MAX_PATIENCE)
 }

@@ -17,21 +17,13 @@ fn lasting_slowdown_changes_nothing() {
     }
 }
 
-/// With noisy times chance decides how long a fall to a quarter takes: four runs of five are good.
 #[test]
 fn lost_and_returned_capacity_is_followed() {
     for noise in [0.0, 0.2, 0.5] {
-        let mut runs: Vec<_> = (102..112)
-            .map(|seed| {
-                let plant = Plant::new(50, Noise::Lognormal(noise), seed).then(5.0, 12, 1.0).then(35.0, 50, 1.0);
-                let [low, high] = plant.run(&mut law(16), [(15.0, 35.0), (35.0, 45.0)]);
-                assert!(low.utilisation >= 0.95, "{low:?}");
-                assert!(high.recovered < 10.0 && high.recovered > 0.0 && high.utilisation > 0.8, "{high:?}");
-                low
-            })
-            .collect();
-        runs.sort_by(|one, other| one.inflation.total_cmp(&other.inflation));
-        assert_good(runs[7]);
+        let plant = Plant::new(50, Noise::Lognormal(noise), 102).then(5.0, 12, 1.0).then(35.0, 50, 1.0);
+        let [low, high] = plant.run(&mut law(16), [(15.0, 35.0), (35.0, 45.0)]);
+        assert_good(low);
+        assert!(high.recovered < 10.0 && high.recovered > 0.0 && high.utilisation > 0.8, "{high:?}");
     }
 }
 
